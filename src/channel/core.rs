@@ -1,0 +1,396 @@
+//! One channel: a queue, two queues of waiters, one lock. All flavours are this: capacity 0 is a rendezvous, `usize::MAX`
+//! unbounded.
+//!
+//! # Picture
+//! ```text
+//!                    ┌────────────── lock ──────────────┐
+//!  sender ─ Offer ─► │ senders ──► queue ──► receivers  │ ◄─ Waiter ─ receiver
+//!                    └──────────────────────────────────┘
+//!     the messages of `senders` move into `queue` as it has room; capacity 0: a receiver takes them from the offers
+//! ```
+//!
+//! # Invariants
+//! - `room-is-used`: a sender waits only while there is no room (`queue + reserved >= capacity`).
+//! - `messages-are-announced`: for every message in the queue, and every offer of a rendezvous, a receiver has been notified
+//!   that has not looked since; or no receiver waits.
+//! - `order`: messages leave in the order in which they entered, and offers enter in the order in which they came.
+//! - `no-user-code`: under the lock messages are only moved, wakers only moved. What is woken or dropped is collected, and
+//!   woken or dropped after.
+//!
+//! # Protocol
+//! - *put*: a committed receiver first in line gets the message itself, if the queue is empty. Otherwise it goes into the queue, if
+//!   there is room, and the first receiver is told (a committed one by being given the queue's front).
+//! - *take*: from the front of the queue, which lets the first waiting offers in; on a rendezvous from the first offer.
+//! - A notified receiver may find nothing, because a newcomer was faster: it enrols again, at the front. One that goes away while
+//!   notified passes the notification on.
+//! - *close*: offers are refused (completed with their value still in them), receivers notified: they drain, then see the end.
+//!
+//! # Sources
+//! Go's `chan.go` for one lock and direct hand-over; async-channel and event-listener for notifications that are passed on.
+
+use crate::primitive::atomic::AtomicUsize;
+use crate::primitive::{Mutex, UnsafeCell, lock};
+use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState, WakeList};
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::task::Waker;
+
+/// What a waiting sender holds out.
+pub(crate) enum Offer<T> {
+    /// A message; still there when done: refused, the channel has been closed.
+    Message(T),
+    /// The message was taken.
+    Taken,
+    /// Room for a message is wanted; still wanted when done: refused.
+    Room,
+    /// A place is reserved.
+    Reserved,
+}
+
+/// What a waiting receiver gets; nothing when done cannot happen: the end is found by looking.
+pub(crate) type Slot<T> = Option<T>;
+
+/// See the module's head.
+pub(crate) struct State<T> {
+    queue: VecDeque<T>,
+    capacity: usize,
+    /// Places held by permits.
+    reserved: usize,
+    senders: WaitQueue<Offer<T>>,
+    receivers: WaitQueue<Slot<T>>,
+    closed: bool,
+}
+
+/// What became of a message that was to be put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Done,
+    Full,
+    Closed,
+}
+
+impl<T> State<T> {
+    fn has_room(&self) -> bool {
+        self.queue.len() + self.reserved < self.capacity
+    }
+
+    pub(crate) fn is_rendezvous(&self) -> bool {
+        self.capacity == 0
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// None: unbounded.
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        (self.capacity < usize::MAX).then_some(self.capacity)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        !self.has_room()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Puts a message; it is left in `message` when it cannot be.
+    pub(crate) fn put(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> Put {
+        if self.closed {
+            return Put::Closed;
+        }
+        while self.queue.is_empty() && self.receivers.front().is_some_and(Waiter::is_committed) {
+            match self.receivers.complete_front(|slot| *slot = message.take()) {
+                Completion::Done(waker) => {
+                    wakes.push(waker);
+                    return Put::Done;
+                }
+                Completion::Lost | Completion::Nobody => {}
+            }
+        }
+        if !self.has_room() {
+            return Put::Full;
+        }
+        self.queue.extend(message.take());
+        self.announce(wakes);
+        Put::Done
+    }
+
+    /// Puts a message into a place that a permit holds.
+    pub(crate) fn put_reserved(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> Put {
+        self.reserved -= 1;
+        let put = self.put(message, wakes);
+        // A receiver may have been handed the message: then the place is free.
+        self.let_in(wakes);
+        put
+    }
+
+    /// Gives a reserved place back.
+    pub(crate) fn release_place(&mut self, wakes: &mut WakeList) {
+        self.reserved -= 1;
+        self.let_in(wakes);
+    }
+
+    /// Reserves a place.
+    pub(crate) fn reserve(&mut self) -> Put {
+        match (self.closed, self.has_room()) {
+            (true, _) => Put::Closed,
+            (false, true) => {
+                self.reserved += 1;
+                Put::Done
+            }
+            (false, false) => Put::Full,
+        }
+    }
+
+    /// Puts a message even if there is no room, in the place of the oldest, which is returned.
+    pub(crate) fn force(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> (Put, Option<T>) {
+        let put = self.put(message, wakes);
+        if put != Put::Full || self.queue.is_empty() {
+            return (put, None);
+        }
+        let oldest = self.queue.pop_front();
+        self.queue.extend(message.take());
+        (Put::Done, oldest)
+    }
+
+    /// Takes the next message.
+    pub(crate) fn take(&mut self, wakes: &mut WakeList) -> Option<T> {
+        if let Some(message) = self.queue.pop_front() {
+            self.let_in(wakes);
+            return Some(message);
+        }
+        if !self.is_rendezvous() {
+            return None;
+        }
+        let mut message = None;
+        loop {
+            match self.senders.complete_front(|offer| message = offer.take()) {
+                Completion::Done(waker) => {
+                    wakes.push(waker);
+                    return message;
+                }
+                Completion::Lost => {}
+                Completion::Nobody => return None,
+            }
+        }
+    }
+
+    /// Takes everything that is queued; `limit` messages at most.
+    pub(crate) fn take_many(&mut self, limit: usize, mut into: impl FnMut(T), wakes: &mut WakeList) -> usize {
+        let mut taken = 0;
+        while taken < limit {
+            let Some(message) = self.take(wakes) else { break };
+            into(message);
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Moves waiting offers into the queue while there is room (`room-is-used`).
+    fn let_in(&mut self, wakes: &mut WakeList) {
+        while self.has_room() && !self.senders.is_empty() {
+            let (queue, reserved) = (&mut self.queue, &mut self.reserved);
+            let before = queue.len();
+            let completion = self.senders.complete_front(|offer| match offer.take() {
+                Some(message) => queue.push_back(message),
+                None => {
+                    *reserved += 1;
+                    *offer = Offer::Reserved;
+                }
+            });
+            if let Completion::Done(waker) = completion {
+                wakes.push(waker);
+            }
+            if self.queue.len() > before {
+                self.announce(wakes);
+            }
+        }
+    }
+
+    /// A message has entered the queue: tells a receiver (`messages-are-announced`).
+    fn announce(&mut self, wakes: &mut WakeList) {
+        while let Some(receiver) = self.receivers.front() {
+            if !receiver.is_committed() {
+                self.notify_receiver(wakes);
+                return;
+            }
+            let queue = &mut self.queue;
+            if let Completion::Done(waker) = self.receivers.complete_front(|slot| *slot = queue.pop_front()) {
+                wakes.push(waker);
+                return;
+            }
+        }
+    }
+
+    fn notify_receiver(&mut self, wakes: &mut WakeList) {
+        if let Notification::Sent(waker) = self.receivers.notify_front() {
+            wakes.push(waker);
+        }
+    }
+
+    /// Enrols a sender that found no room.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::push_back`].
+    pub(crate) unsafe fn enrol_sender(&mut self, waiter: &Waiter<Offer<T>>, wakes: &mut WakeList) {
+        // SAFETY: the caller's promise.
+        unsafe { self.senders.push_back(waiter) };
+        if self.is_rendezvous() {
+            // Only receivers that cannot be handed a message wait now: the first of them comes to take it.
+            if let Notification::Sent(waker) = self.receivers.notify_front_for(waiter) {
+                wakes.push(waker);
+            }
+        }
+    }
+
+    /// Enrols a receiver that found nothing: at the front, if it had been notified.
+    ///
+    /// # Safety
+    /// As [`WaitQueue::push_back`].
+    pub(crate) unsafe fn enrol_receiver(&mut self, waiter: &Waiter<Slot<T>>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match waiter.state() {
+                WaiterState::Notified => self.receivers.push_front(waiter),
+                _ => self.receivers.push_back(waiter),
+            }
+        }
+    }
+
+    /// A receiver goes away: unlinks it, or passes its notification on. The message, if it had been handed one already, is its
+    /// owner's to take from the slot.
+    pub(crate) fn withdraw_receiver(
+        &mut self,
+        waiter: &Waiter<Slot<T>>,
+        wakes: &mut WakeList,
+    ) -> Option<Waker> {
+        if waiter.state() == WaiterState::Notified {
+            waiter.reset();
+            if !self.queue.is_empty() || !self.senders.is_empty() || self.closed {
+                self.notify_receiver(wakes);
+            }
+        }
+        self.receivers.remove(waiter).and_then(crate::wait::queue::Removed::into_waker)
+    }
+
+    /// A sender goes away: unlinks it. If its offer was taken, or refused, its owner finds that in the slot.
+    pub(crate) fn withdraw_sender(&mut self, waiter: &Waiter<Offer<T>>) -> Option<Waker> {
+        self.senders.remove(waiter).and_then(crate::wait::queue::Removed::into_waker)
+    }
+
+    /// Closes: no message enters any more. False when it was closed already.
+    pub(crate) fn close(&mut self, wakes: &mut WakeList) -> bool {
+        if mem::replace(&mut self.closed, true) {
+            return false;
+        }
+        while !self.senders.is_empty() {
+            if let Completion::Done(waker) = self.senders.complete_front(|_| ()) {
+                wakes.push(waker);
+            }
+        }
+        while !self.receivers.is_empty() {
+            self.notify_receiver(wakes);
+        }
+        true
+    }
+
+    /// The queue's content, to be dropped after the lock: no receiver is left.
+    pub(crate) fn discard(&mut self) -> VecDeque<T> {
+        mem::take(&mut self.queue)
+    }
+}
+
+impl<T> Offer<T> {
+    /// Takes the message, if the offer is one.
+    pub(crate) fn take(&mut self) -> Option<T> {
+        match mem::replace(self, Self::Taken) {
+            Self::Message(message) => Some(message),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// A channel, shared by its handles.
+pub struct Channel<T> {
+    lock: Mutex<()>,
+    state: UnsafeCell<State<T>>,
+    pub(crate) senders: AtomicUsize,
+    pub(crate) receivers: AtomicUsize,
+}
+
+// SAFETY: `state` is touched only with `lock` held; messages go from thread to thread, hence `T: Send`.
+unsafe impl<T: Send> Send for Channel<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Channel<T> {}
+
+impl<T> Channel<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            lock: Mutex::new(()),
+            state: UnsafeCell::new(State {
+                queue: VecDeque::new(),
+                capacity,
+                reserved: 0,
+                senders: WaitQueue::new(),
+                receivers: WaitQueue::new(),
+                closed: false,
+            }),
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+        }
+    }
+
+    /// Calls `f` under the lock.
+    #[inline]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State<T>) -> R) -> R {
+        let _guard = lock(&self.lock);
+        // SAFETY: the lock is held.
+        self.state.with_mut(|state| f(unsafe { &mut *state }))
+    }
+
+    /// `with`, for changes: who is to be woken is woken after the lock.
+    #[inline]
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State<T>, &mut WakeList) -> R) -> R {
+        let mut wakes = WakeList::new();
+        self.with(|state| f(state, &mut wakes))
+    }
+
+    /// The lock alone, for a select, which holds several.
+    pub(crate) fn mutex(&self) -> *const Mutex<()> {
+        &self.lock
+    }
+
+    /// The state, for a select that holds the lock.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and no other access to the state is alive.
+    pub(crate) unsafe fn with_locked<R>(&self, f: impl FnOnce(&mut State<T>) -> R) -> R {
+        // SAFETY: the caller's promise.
+        self.state.with_mut(|state| f(unsafe { &mut *state }))
+    }
+
+    pub(crate) fn close(&self) -> bool {
+        self.change(|state, wakes| state.close(wakes))
+    }
+
+    /// The last receiver has gone: closes, and drops what is queued.
+    pub(crate) fn abandon(&self) {
+        let discarded = self.change(|state, wakes| {
+            state.close(wakes);
+            state.discard()
+        });
+        drop(discarded);
+    }
+}
+
+impl<T> fmt::Debug for Channel<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").finish_non_exhaustive()
+    }
+}

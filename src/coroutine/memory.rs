@@ -1,0 +1,132 @@
+//! The system calls on pages: map, unmap, protect, give back, ask what is resident.
+//!
+//! # Unsafe
+//!
+//! Every call here works on addresses of slabs, which are mapped by [`map`] and stay mapped for ever but for
+//! the parts trimmed off before a slab is first used. What a range may lose is for the caller to know; see
+//! each function.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MAP_FLAGS: libc::c_int =
+    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+// OpenBSD runs on no stack mapped otherwise. FreeBSD's flag of that name means memory that grows downwards:
+// not wanted.
+#[cfg(target_os = "openbsd")]
+const MAP_FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_STACK;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "openbsd")))]
+const MAP_FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON;
+
+// On Linux the pages go at once, and read as zero afterwards; elsewhere that advice is only a hint, and
+// MADV_FREE the one that counts.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const GIVE_BACK: libc::c_int = libc::MADV_DONTNEED;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const GIVE_BACK: libc::c_int = libc::MADV_FREE;
+
+/// Bytes in a page; a power of two.
+pub(super) fn page_size() -> usize {
+    static SIZE: AtomicUsize = AtomicUsize::new(0);
+    match SIZE.load(Ordering::Relaxed) {
+        0 => {
+            // SAFETY: takes and returns a number.
+            let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+            let size = usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096);
+            SIZE.store(size, Ordering::Relaxed);
+            size
+        }
+        size => size,
+    }
+}
+
+/// Maps `bytes` of readable and writable memory without committing any of it.
+pub(super) fn map(bytes: usize) -> io::Result<Range<usize>> {
+    // SAFETY: a new mapping at an address of the system's choice overlaps nothing.
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, MAP_FLAGS, -1, 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let start = start.expose_provenance();
+    Ok(start..start + bytes)
+}
+
+/// Takes a range out of the address space.
+///
+/// # Safety
+///
+/// It was mapped by [`map`], is whole pages, and nobody uses it from now on.
+pub(super) unsafe fn unmap(range: Range<usize>) {
+    if !range.is_empty() {
+        // SAFETY: the caller's promise. A failure (no mapping left to split with) leaves the range mapped and
+        // unused.
+        unsafe { libc::munmap(pointer(range.start), range.len()) };
+    }
+}
+
+/// Makes every access to a range fault. Costs up to two mappings.
+///
+/// # Safety
+///
+/// The range is whole pages of a mapping of ours, and nobody uses it from now on.
+pub(super) unsafe fn protect(range: &Range<usize>) -> io::Result<()> {
+    // SAFETY: the caller's promise.
+    match unsafe { libc::mprotect(pointer(range.start), range.len(), libc::PROT_NONE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Keeps huge pages away: one touched byte of a stack would otherwise take 2 MiB. A kernel without huge pages
+/// refuses; all is well then.
+pub(super) fn forbid_huge_pages(range: &Range<usize>) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: the advice changes no contents and no access rights, whatever is mapped there.
+    unsafe {
+        libc::madvise(pointer(range.start), range.len(), libc::MADV_NOHUGEPAGE);
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = range;
+}
+
+/// Returns the pages of a range to the system; on Linux they read as zero afterwards. False if the system
+/// keeps them, as it does with locked memory.
+///
+/// # Safety
+///
+/// The range is whole pages of a slab, and nobody needs what is in it.
+pub(super) unsafe fn give_back(range: &Range<usize>) -> bool {
+    // SAFETY: the caller's promise; guards in the range stay.
+    unsafe { libc::madvise(pointer(range.start), range.len(), GIVE_BACK) == 0 }
+}
+
+/// The address of the lowest page of a range (whole pages) that is in memory, if any is. Pages swapped out
+/// count as absent. A system that cannot tell has them all in memory.
+pub(super) fn lowest_resident(range: &Range<usize>) -> Option<usize> {
+    // One call of the system looks at 1 MiB of 4 KiB pages; the callers may be on a small stack.
+    const BATCH: usize = 256;
+    let page = page_size();
+    for start in range.clone().step_by(BATCH * page) {
+        let end = range.end.min(start + BATCH * page);
+        let mut residency = [0_u8; BATCH];
+        // SAFETY: the system writes one byte for each page of `start..end`, of which there are at most BATCH.
+        let failed =
+            unsafe { libc::mincore(pointer(start), end - start, residency.as_mut_ptr().cast()) != 0 };
+        if failed {
+            return Some(start);
+        }
+        if let Some(index) = residency.iter().position(|flags| flags & 1 != 0) {
+            return Some(start + index * page);
+        }
+    }
+    None
+}
+
+/// An address of ours as the system wants it.
+pub(super) fn pointer(address: usize) -> *mut libc::c_void {
+    std::ptr::with_exposed_provenance_mut(address)
+}

@@ -1,0 +1,32 @@
+//! Input and output beyond sockets: any pollable descriptor, and borrowed buffers.
+//!
+//! - [`Io`] makes a pipe, a Unix socket, a terminal or any other descriptor that the system can poll wait
+//!   like a [`TcpStream`](crate::net::TcpStream) does.
+//! - [`buffer()`] lends a large buffer for the time of one message, so that a connection that waits holds
+//!   none.
+//! - [`Readable`] and [`Writable`] are what `readable()` and `writable()` return on every source here and in
+//!   [`net`](crate::net): futures, so that one form serves both worlds.
+//!
+//! # How a source is waited for
+//! ```text
+//! read(&mut buf) ── try the system call ── done ────────────────────────────► Ok(n)
+//!                        │ would block
+//!                        └── block_on(poll: try, else leave a waker) ── event ─► try again
+//! ```
+//! Go-style calls (`std::io::Read` and `Write`, `accept`, `peek`) take this road; the futures
+//! (`futures::io::AsyncRead` and `AsyncWrite`, `accept_async`, ...) are its lower half. One source may be
+//! waited for by any number of tasks and threads, and read and write waiters do not disturb one another.
+//!
+//! # Invariants
+//! - `source-before-descriptor`: whoever owns a descriptor declares its `Source` first, so that the poller
+//!   forgets the descriptor before it is closed and its number used again.
+//! - `no-replacement`: a descriptor in use is never handed out in a way that lets safe code put another in
+//!   its place.
+
+mod any;
+mod buffer;
+pub(crate) mod waiting;
+
+pub use any::Io;
+pub use buffer::{BUFFER_SIZE, Buffer, buffer};
+pub use waiting::{Readable, Writable};

@@ -1,0 +1,279 @@
+//! Listening sockets.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures::Stream;
+
+use super::accept::{self, Accept, Verdict};
+use super::address::no_address;
+use super::connect::nonblocking_socket;
+use super::{TcpStream, ToSocketAddrs};
+use crate::reactor::{Direction, Source};
+use crate::wait::{block_on, yield_if_spent};
+
+/// How many connections the system completes ahead of `accept`; it lowers this to its own limit
+/// (`net.core.somaxconn`, 4096 on Linux).
+const BACKLOG: i32 = 4096;
+
+/// A socket that accepts TCP connections, shaped like [`std::net::TcpListener`].
+///
+/// # Running short
+/// [`accept`](TcpListener::accept) deals with what a server meets by itself. Out of descriptors or memory
+/// (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) it tries again after 5 ms, then 10, up to every 500 ms: it costs
+/// next to nothing meanwhile, and serves again within a second of a descriptor coming free. Connections that
+/// failed before they were accepted (`ECONNABORTED`, and the network errors that Linux reports through
+/// `accept`) are passed over. No error leaves connections waiting unserved.
+///
+/// # Examples
+/// ```no_run
+/// use std::io::{Read, Write};
+/// use aqueduct::net::TcpListener;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:8080")?;
+/// for stream in listener.incoming() {
+///     let mut stream = stream?;
+///     let mut byte = [0];
+///     stream.read_exact(&mut byte)?;
+///     stream.write_all(&byte)?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpListener {
+    shared: Arc<Shared>,
+}
+
+/// What the handles of one listener share.
+struct Shared {
+    // Declared before the socket, so that the poller forgets the descriptor before it is closed.
+    source: Source,
+    socket: std::net::TcpListener,
+}
+
+impl TcpListener {
+    /// Listens at the first of the addresses that can be had; port 0 lets the system choose. `SO_REUSEADDR`
+    /// is set, as `std` does, so that a restarted server gets its address back.
+    ///
+    /// Waits only when a name has to be looked up.
+    ///
+    /// # Errors
+    /// The last address's, when none can be had; the resolver's; [`io::ErrorKind::InvalidInput`] when there
+    /// is no address.
+    #[track_caller]
+    pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        Self::bind_first(block_on(address.addresses().resolve())?)
+    }
+
+    /// The future form of [`bind`](TcpListener::bind), for names that have to be looked up.
+    ///
+    /// # Cancel safety
+    /// Dropped: *nothing happened*.
+    pub async fn bind_async<A: ToSocketAddrs>(address: A) -> io::Result<Self> {
+        let addresses = address.addresses().resolve();
+        drop(address);
+        Self::bind_first(addresses.await?)
+    }
+
+    fn bind_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Self> {
+        let mut last_error = None;
+        for address in addresses {
+            match listen(address) {
+                Ok(socket) => return Ok(Self::from_nonblocking(socket)),
+                Err(error) => last_error = Some(error),
+            }
+        }
+        Err(last_error.unwrap_or_else(no_address))
+    }
+
+    /// Takes over a listening socket, which is made non-blocking.
+    pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::from_nonblocking(socket))
+    }
+
+    fn from_nonblocking(socket: std::net::TcpListener) -> Self {
+        // SAFETY: `Shared` owns the socket, lends it only shared (`std::net::TcpListener` cannot be closed or
+        // replaced through a shared reference), and drops the source first (`source-before-descriptor`).
+        let source = unsafe { Source::new(socket.as_raw_fd()) };
+        Self { shared: Arc::new(Shared { source, socket }) }
+    }
+
+    /// Gives the socket up, still non-blocking. When other handles exist it is a duplicate of theirs.
+    ///
+    /// # Errors
+    /// When it has to be duplicated and cannot be.
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        match Arc::try_unwrap(self.shared) {
+            Ok(Shared { source, socket }) => {
+                drop(source);
+                Ok(socket)
+            }
+            Err(shared) => shared.socket.try_clone(),
+        }
+    }
+
+    /// Another handle to the same socket, [`close`](TcpListener::close) included; unlike its namesake in
+    /// `std` it costs no descriptor and never fails.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(self.clone_handle())
+    }
+
+    pub(super) fn clone_handle(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The address it listens at.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.socket.local_addr()
+    }
+
+    /// Waits for a connection, and returns it with its peer's address. Any number may wait at once; each
+    /// connection goes to one.
+    ///
+    /// # Blocking
+    /// This coroutine; outside the scheduler, this thread.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] once [closed](TcpListener::close), and errors that are not the
+    /// listener's to deal with (see [Running short](TcpListener#running-short)); the listener is as usable
+    /// after them as before.
+    #[track_caller]
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        yield_if_spent();
+        match self.try_accept() {
+            Err(error) if accept::verdict(&error) != Verdict::Fatal => block_on(self.accept_async()),
+            done => done,
+        }
+    }
+
+    /// The future form of [`accept`](TcpListener::accept).
+    ///
+    /// # Cancel safety
+    /// Dropped: *nothing happened*; a connection that had come is there for the next.
+    pub fn accept_async(&self) -> Accept<'_> {
+        Accept::new(self)
+    }
+
+    /// The connections as they come, each once. Ends when the listener is [closed](TcpListener::close).
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// The connections as they come, as a [`Stream`]. Ends when the listener is [closed](TcpListener::close).
+    pub fn incoming_async(&self) -> IncomingStream<'_> {
+        IncomingStream { accept: self.accept_async() }
+    }
+
+    /// Stops listening, as Go's `Close`: connections are refused from now on, and whoever waits in `accept`,
+    /// on any handle, gets [`io::ErrorKind::NotConnected`]. Connections that were not yet accepted are reset.
+    /// One that is [short of descriptors](TcpListener#running-short) learns of it at its next attempt, half a
+    /// second later at most. The descriptor is released when the last handle is dropped. Never waits.
+    pub fn close(&self) {
+        self.shared.source.close();
+        // Linux stops listening at once; elsewhere this may be refused, and the end comes with the last
+        // handle.
+        let _ = socket2::SockRef::from(&self.shared.socket).shutdown(std::net::Shutdown::Both);
+    }
+
+    /// Whether [`close`](TcpListener::close) has been called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.source.is_closed()
+    }
+
+    /// Sets `IP_TTL` of the connections to come.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.shared.socket.set_ttl(ttl)
+    }
+
+    /// The value of `IP_TTL`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.shared.socket.ttl()
+    }
+
+    /// Takes the error the system holds for this socket (`SO_ERROR`), if any.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.shared.socket.take_error()
+    }
+
+    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.shared.source.try_io(Direction::Read, || accept::accept_nonblocking(&self.shared.socket))
+    }
+
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.shared.source.poll_io(Direction::Read, cx, || accept::accept_nonblocking(&self.shared.socket))
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = nonblocking_socket(address)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The iterator of [`TcpListener::incoming`]. Each step waits for a connection.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        let accepted = self.listener.accept().map(|(stream, _)| stream);
+        if accepted.is_err() && self.listener.is_closed() { None } else { Some(accepted) }
+    }
+}
+
+/// The stream of [`TcpListener::incoming_async`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct IncomingStream<'a> {
+    accept: Accept<'a>,
+}
+
+impl Stream for IncomingStream<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        use std::future::Future;
+        let accepted = ready!(Pin::new(&mut self.accept).poll(cx)).map(|(stream, _)| stream);
+        Poll::Ready(if accepted.is_err() && self.accept.listener().is_closed() {
+            None
+        } else {
+            Some(accepted)
+        })
+    }
+}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
+    }
+}
+
+impl AsRawFd for TcpListener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.shared.socket.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpListener");
+        if let Ok(local) = self.local_addr() {
+            debug.field("local", &local);
+        }
+        debug.field("fd", &self.as_raw_fd()).field("closed", &self.is_closed()).finish()
+    }
+}

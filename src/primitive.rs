@@ -1,0 +1,85 @@
+//! The atomics, locks and guards that the crate's protocols are written with: std's; loom's under `--cfg
+//! loom`, shuttle's under `--cfg shuttle`, for the model checks.
+//!
+//! What lies in a `static` stays with std: the checkers' types have no constant constructors, and belong to
+//! one run.
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
+
+use std::ops::DerefMut;
+use std::sync::LockResult;
+
+/// A mutex: std's, or a checker's.
+pub(crate) trait Lockable {
+    type Data: ?Sized;
+
+    fn acquire(&self) -> LockResult<impl DerefMut<Target = Self::Data>>;
+}
+
+impl<T: ?Sized> Lockable for std::sync::Mutex<T> {
+    type Data = T;
+
+    #[inline]
+    fn acquire(&self) -> LockResult<impl DerefMut<Target = T>> {
+        self.lock()
+    }
+}
+
+#[cfg(any(loom, shuttle))]
+impl<T: ?Sized> Lockable for Mutex<T> {
+    type Data = T;
+
+    fn acquire(&self) -> LockResult<impl DerefMut<Target = T>> {
+        self.lock()
+    }
+}
+
+/// Locks a mutex whose holders run no user code. A panic in between would be a bug of ours, and the data is
+/// still whole (every critical section is a few plain assignments), so poisoning is looked through rather
+/// than spread.
+#[inline]
+pub(crate) fn lock<M: Lockable>(mutex: &M) -> impl DerefMut<Target = M::Data> {
+    match mutex.acquire() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+/// `lock`, with a guard that can be named and kept.
+#[inline]
+pub(crate) fn lock_guard(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+    match mutex.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+#[cfg(loom)]
+pub(crate) use loom::cell::{Cell, UnsafeCell};
+#[cfg(not(loom))]
+pub(crate) use std::cell::Cell;
+
+/// `std::cell::UnsafeCell` with loom's way of access, which lets the model checker see every one.
+#[cfg(not(loom))]
+#[derive(Debug)]
+pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+#[cfg(not(loom))]
+impl<T> UnsafeCell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Calls `f` with a pointer that it may write through if nobody else has access meanwhile.
+    #[inline]
+    pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        f(self.0.get())
+    }
+}

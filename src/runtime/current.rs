@@ -1,0 +1,175 @@
+//! Where we are: all thread-locals of the scheduler, behind functions that hand out copies.
+//!
+//! # Invariants
+//! - `no-reference-survives`: what these functions return are copies of pointers to records and homes, which are never
+//!   freed. No reference into a thread-local leaves this file, so none can live across a wait.
+//! - `home-is-here`: `HOME` is set on a thread only while that thread drives the home, and is replaced while a nested
+//!   `LocalRuntime` is driven. A coroutine never leaves its home's thread, so a `CurrentHome` stays true for as long as its
+//!   holder (which is `!Send`) exists.
+
+use crate::reactor::Reactor;
+use crate::runtime::home::{Home, Local};
+use crate::runtime::record::Record;
+use crate::runtime::scheduler::Scheduler;
+use crate::task::header::Header;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::ptr;
+
+thread_local! {
+    static HOME: Cell<Option<&'static Home>> = const { Cell::new(None) };
+    /// Off the workers: the scheduler whose `block_on` this thread is in.
+    static ENTERED: Cell<Option<&'static Scheduler>> = const { Cell::new(None) };
+    /// Off the workers: where waiting was forbidden.
+    static FORBIDDEN: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// The home that this thread drives now; the proof that its owner-only part may be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CurrentHome {
+    home: &'static Home,
+    not_send: PhantomData<*const ()>,
+}
+
+impl CurrentHome {
+    /// # Safety
+    /// The calling thread drives `home`.
+    pub(crate) unsafe fn new(home: &'static Home) -> Self {
+        Self { home, not_send: PhantomData }
+    }
+
+    #[inline]
+    pub(crate) fn shared(self) -> &'static Home {
+        self.home
+    }
+
+    #[inline]
+    pub(crate) fn local(self) -> &'static Local {
+        // SAFETY: `home-is-here`.
+        unsafe { self.home.local() }
+    }
+}
+
+#[inline(never)]
+fn get_home() -> Option<&'static Home> {
+    HOME.get()
+}
+
+/// The home of the worker we are on.
+#[inline]
+pub(crate) fn home() -> Option<CurrentHome> {
+    // SAFETY: `home-is-here`.
+    get_home().map(|home| unsafe { CurrentHome::new(home) })
+}
+
+/// Makes `home` the current one, or none. Returns the one before.
+#[inline(never)]
+pub(crate) fn replace_home(home: Option<&'static Home>) -> Option<&'static Home> {
+    HOME.replace(home)
+}
+
+/// The coroutine we are on, if any.
+#[inline]
+pub(crate) fn record() -> Option<(CurrentHome, &'static Record)> {
+    let home = home()?;
+    Some((home, home.local().record.get()?))
+}
+
+/// The task we are in, if any. The reference must not be kept beyond the task's run.
+pub(crate) fn with_task<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
+    let (_, record) = record()?;
+    record.task().map(f)
+}
+
+pub(crate) fn task_id() -> Option<u64> {
+    with_task(|task| task.id)
+}
+
+/// Called by a body when its task has completed, to tell the loop that runs it.
+pub(crate) fn mark_completed(header: &Header) {
+    if let Some((_, record)) = record()
+        && ptr::eq(record.task.get(), header)
+    {
+        record.completed.set(true);
+    }
+}
+
+#[inline(never)]
+fn get_entered() -> Option<&'static Scheduler> {
+    ENTERED.get()
+}
+
+#[inline(never)]
+fn replace_entered(scheduler: Option<&'static Scheduler>) -> Option<&'static Scheduler> {
+    ENTERED.replace(scheduler)
+}
+
+#[inline(never)]
+pub(crate) fn forbidden() -> Option<&'static Location<'static>> {
+    FORBIDDEN.get()
+}
+
+#[inline(never)]
+pub(crate) fn replace_forbidden(
+    site: Option<&'static Location<'static>>,
+) -> Option<&'static Location<'static>> {
+    FORBIDDEN.replace(site)
+}
+
+/// The scheduler that `go` and `spawn` mean here, if there is one without starting the global one.
+pub(crate) fn scheduler() -> Option<&'static Scheduler> {
+    match record() {
+        Some((home, record)) => {
+            let entered = record.task().and_then(|task| task.extras(|extras| extras.entered).flatten());
+            Some(entered.unwrap_or_else(|| home.shared().scheduler()))
+        }
+        None => get_entered(),
+    }
+}
+
+/// Makes `scheduler` the one that `go` and `spawn` mean: in this task, or on this thread off the workers. Until the guard is
+/// dropped.
+pub(crate) fn enter(scheduler: &'static Scheduler) -> Entered {
+    Entered { before: replace_entered_here(Some(scheduler)) }
+}
+
+fn replace_entered_here(scheduler: Option<&'static Scheduler>) -> Option<&'static Scheduler> {
+    match record() {
+        Some((_, record)) => {
+            let task = record.task()?;
+            task.make_extras(|extras| std::mem::replace(&mut extras.entered, scheduler))
+        }
+        None => replace_entered(scheduler),
+    }
+}
+
+/// See [`enter`].
+#[derive(Debug)]
+pub(crate) struct Entered {
+    before: Option<&'static Scheduler>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        replace_entered_here(self.before);
+    }
+}
+
+/// The reactor of the worker we are on; off the workers one of the entered or the global runtime's.
+pub(crate) fn reactor() -> &'static Reactor {
+    match home() {
+        Some(home) => &home.shared().reactor,
+        None => {
+            let scheduler = get_entered().filter(|scheduler| !scheduler.is_local() && !scheduler.is_closed());
+            &scheduler.unwrap_or_else(crate::runtime::global::scheduler).any_home().reactor
+        }
+    }
+}
+
+/// Takes one from the budget of the running slice. True: it is used up; the operation wakes its own waker and returns
+/// `Pending`, or yields. Off the workers there is no budget.
+#[inline]
+pub(crate) fn spend_budget() -> bool {
+    home().is_some_and(|home| home.local().spend_budget())
+}

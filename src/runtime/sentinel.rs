@@ -1,0 +1,187 @@
+//! The sentinel: a sleeping worker that looks after the others (`idle.md`, "The sentinel").
+
+use crate::reactor::clock;
+use crate::runtime::Home;
+use crate::runtime::home::Item;
+use crate::runtime::inbox::LinkKind;
+use crate::runtime::report::Report;
+use crate::runtime::scheduler;
+use crate::runtime::worker::Base;
+use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// The period while somebody works.
+const SHORT: Duration = Duration::from_millis(1);
+/// The longest period while nobody does.
+const LONG: Duration = Duration::from_millis(10);
+/// After so long without a tick a worker is reported.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// What a worker remembers between two looks.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    period: Cell<Option<Duration>>,
+    seen: RefCell<Vec<Seen>>,
+    starved: Cell<bool>,
+    /// Tasks that got no stack since anything was run last.
+    pub(crate) starved_in_row: Cell<usize>,
+    /// The worker has started or slept, and run nothing since.
+    rested: Cell<bool>,
+}
+
+impl Watch {
+    /// True the first time.
+    pub(crate) fn first_starvation(&self) -> bool {
+        !self.starved.replace(true)
+    }
+}
+
+/// Another worker, as last seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    tick: u32,
+    /// Since when it has been seen awake with this tick.
+    since: Option<Instant>,
+    reported: bool,
+}
+
+impl Base {
+    /// The worker starts.
+    pub(crate) fn start(self) {
+        self.scheduler().idle.awake();
+        self.here.local().watch.rested.set(true);
+    }
+
+    /// The worker has announced its sleep. Returns for how long it may sleep as far as the others are concerned.
+    pub(crate) fn rest(self) -> Option<Duration> {
+        let scheduler = self.scheduler();
+        if scheduler.homes().len() == 1 {
+            return None;
+        }
+        let watch = &self.here.local().watch;
+        watch.rested.set(true);
+        if !scheduler.idle.rest(self.home().index()) {
+            return None;
+        }
+        let period = watch.period.get().unwrap_or(SHORT);
+        watch.period.set(Some(period));
+        Some(period)
+    }
+
+    /// The worker has woken: the sentinel looks at the others, unless there is work.
+    pub(crate) fn after_rest(self) {
+        let scheduler = self.scheduler();
+        if scheduler.homes().len() == 1 {
+            return;
+        }
+        scheduler.idle.awake();
+        let has_work =
+            self.here.local().has_wakes() || !self.home().inbox.is_empty() || !scheduler.injector.is_empty();
+        if !has_work && scheduler.idle.holds_post(self.home().index()) {
+            self.look();
+        }
+    }
+
+    /// Before the worker runs something, wherever it came from: the first time since it slept, it sees to the post.
+    #[inline]
+    pub(crate) fn back_to_work(self) {
+        if self.here.local().watch.rested.replace(false) {
+            self.hand_on();
+        }
+    }
+
+    #[cold]
+    fn hand_on(self) {
+        let scheduler = self.scheduler();
+        self.here.local().watch.period.set(None);
+        let sleepers = || scheduler.homes().iter().map(|home| &home.sleeper);
+        if let Some(appointed) = scheduler.idle.back_to_work(self.home().index(), sleepers) {
+            scheduler.homes()[appointed].reactor.notify_after(SHORT);
+        }
+    }
+
+    /// Compares every other worker with what it was at the last look, and helps those that stand still.
+    fn look(self) {
+        let scheduler = self.scheduler();
+        let watch = &self.here.local().watch;
+        let now = clock::now();
+        let (mut working, mut moved) = (false, false);
+        for home in scheduler.homes() {
+            if ptr::eq(*home, self.home()) {
+                continue;
+            }
+            let awake = !home.sleeper.is_sleeping();
+            let (has_moved, stuck_for) = watch.compare(home, awake, now);
+            working |= awake;
+            moved |= has_moved;
+            if let Some(stuck_for) = stuck_for {
+                self.rescue(home);
+                if stuck_for >= STUCK && watch.report_once(home.index()) {
+                    scheduler.report(&Report::stuck(scheduler, home, stuck_for));
+                }
+            }
+        }
+        let period = watch.period.get().unwrap_or(SHORT);
+        watch.period.set(Some(if working { SHORT } else { (period * 2).min(LONG) }));
+        if !working && !moved {
+            scheduler.idle.resign(self.home().index());
+            watch.period.set(None);
+        }
+    }
+
+    /// Does for a stuck worker what does not need it: its sockets and timers, its queue, closures sent to it to start.
+    fn rescue(self, home: &'static Home) {
+        {
+            let mut wakes = self.here.local().wakes.borrow_mut();
+            // An error is its owner's to report.
+            let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
+        }
+        if self.home().queue.len() == 0 {
+            home.queue.steal_into(&self.home().queue);
+        }
+        let some_left = home.inbox.pick_out(|link| {
+            // SAFETY: the link was taken from an inbox.
+            if unsafe { link.as_ref() }.kind() == LinkKind::Record {
+                return false;
+            }
+            // SAFETY: a task's link, taken from an inbox.
+            let runnable = unsafe { scheduler::received(link) };
+            if runnable.metadata().pinned().is_some() {
+                // Put back as it was: the header keeps the raw pointer.
+                runnable.into_raw();
+                return false;
+            }
+            self.here.local().push_ready(Item::Task(runnable));
+            true
+        });
+        if some_left {
+            // Its owner may have found it empty meanwhile, and fallen asleep.
+            home.wake_if_sleeping();
+        }
+    }
+}
+
+impl Watch {
+    /// Whether the worker has moved since the last look, and for how long it has stood still while awake.
+    fn compare(&self, home: &Home, awake: bool, now: Instant) -> (bool, Option<Duration>) {
+        let mut seen = self.seen.borrow_mut();
+        if seen.len() <= home.index() {
+            seen.resize(home.index() + 1, Seen::default());
+        }
+        let seen = &mut seen[home.index()];
+        let tick = home.tick.load(Relaxed);
+        let moved = seen.tick != tick;
+        if moved || !awake {
+            *seen = Seen { tick, since: awake.then_some(now), reported: false };
+            return (moved, None);
+        }
+        let since = *seen.since.get_or_insert(now);
+        (false, (since < now).then(|| now - since))
+    }
+
+    fn report_once(&self, index: usize) -> bool {
+        !std::mem::replace(&mut self.seen.borrow_mut()[index].reported, true)
+    }
+}

@@ -1,0 +1,533 @@
+//! The worker's loop. It runs *inside coroutines*: the base, on the thread's own stack, only chooses the coroutine to resume.
+//!
+//! # Picture
+//! ```text
+//!  base (thread's stack)         loop coroutine, lane "futures"       loop coroutine, lane "closures"
+//!  ┌──────────────────┐  resume  ┌───────────────────────────┐        ┌───────────────────────────┐
+//!  │ pick             │ ───────► │ call wakers; run tasks of │        │ run closures; one waits:  │
+//!  │ inbox, injector, │ ◄─────── │ this lane; else suspend   │        │ suspend, closure and all  │
+//!  │ poller, sleep    │  idle    └───────────────────────────┘        └───────────────────────────┘
+//!  │                  │ ─────────────────────────────────────────────►  (the base takes a spare one next time)
+//!  └──────────────────┘ ◄─────────────────────────────────────────────  waiting
+//! ```
+//!
+//! # Invariants
+//! - `no-user-code-on-base`: polls, wakers of others and destructors run on loop coroutines only, so they may wait. Wakers of
+//!   our own coroutines are called on the base: they run nothing of the user's.
+//! - `nothing-in-locals`: pending wakers, popped runnables and stolen items lie in the home's `Local`, popped one by one: when
+//!   user code suspends, the next loop finds the rest.
+//! - `resumed-on-base`: see `record.rs`.
+
+use crate::coroutine::{self, Coroutine, Resumed};
+use crate::runtime::current::CurrentHome;
+use crate::runtime::home::{Home, Item, ReadyTask};
+use crate::runtime::inbox::LinkKind;
+use crate::runtime::record::{Record, State, Suspended};
+use crate::runtime::report::Report;
+use crate::runtime::scheduler::{self, Scheduler};
+use crate::task::header::{Header, Kind, Lane, Runnable, State as TaskState};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Picks between two looks at the inbox, the injector and the poller. 61 is the number of Go and tokio (prime, so that it
+/// does not beat with a program's own periods); not measured here.
+const SLICE: u32 = 61;
+
+/// Runnables taken from the injector at a time.
+const INJECTOR_BATCH: usize = 32;
+
+/// Idle loops kept per lane; more are ended and their stacks pooled. Guessed: 256 pages are 1 MiB.
+const MAX_SPARES: usize = 256;
+
+/// How long a worker that could not get a stack waits before it tries again, when nothing else wakes it.
+const STACK_RETRY: Duration = Duration::from_millis(10);
+
+/// A worker's base: what drives a home.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Base {
+    pub(crate) here: CurrentHome,
+}
+
+/// What the base does next.
+enum Pick {
+    Resume(&'static Record),
+    /// A loop of this lane has something to do (in the stash, or wakers to call).
+    Loop(Lane),
+}
+
+impl Base {
+    pub(crate) fn home(self) -> &'static Home {
+        self.here.shared()
+    }
+
+    pub(crate) fn scheduler(self) -> &'static Scheduler {
+        self.home().scheduler()
+    }
+
+    /// Runs what there is until `done`; `sleep` is called when there is nothing.
+    pub(crate) fn run(self, mut done: impl FnMut() -> bool, mut sleep: impl FnMut(Self)) {
+        loop {
+            match self.pick() {
+                Some(work) => {
+                    self.back_to_work();
+                    self.carry_out(work);
+                }
+                None => {
+                    if done() {
+                        return;
+                    }
+                    sleep(self);
+                }
+            }
+            if done() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(self, work: Pick) {
+        let record = match work {
+            Pick::Resume(record) => record,
+            Pick::Loop(lane) => match self.spare(lane) {
+                Ok(record) => record,
+                Err(error) => return self.starved(&error),
+            },
+        };
+        self.here.local().watch.starved_in_row.set(0);
+        self.resume(record);
+    }
+
+    fn pick(self) -> Option<Pick> {
+        let local = self.here.local();
+        if local.slice.get() == 0 {
+            self.look_around();
+        }
+        local.slice.set(local.slice.get() - 1);
+        self.home().tick.store(self.home().tick.load(Relaxed).wrapping_add(1), Relaxed);
+        self.call_own_wakers();
+        if local.has_wakes() {
+            return Some(Pick::Loop(self.scheduler().config().futures));
+        }
+        if let Some(runnable) = local.stash.take() {
+            return Some(self.stash(runnable));
+        }
+        let turn = !local.turn.get();
+        local.turn.set(turn);
+        let first = if turn { self.pick_ready() } else { self.pick_stealable() };
+        first.or_else(|| if turn { self.pick_stealable() } else { self.pick_ready() })
+    }
+
+    fn pick_ready(self) -> Option<Pick> {
+        Some(match self.here.local().pop_ready()? {
+            Item::Coroutine(record) => Pick::Resume(record),
+            Item::Task(runnable) => self.stash(runnable),
+        })
+    }
+
+    fn pick_stealable(self) -> Option<Pick> {
+        pop_stealable(self.home()).map(|runnable| self.stash(runnable))
+    }
+
+    fn stash(self, runnable: Runnable) -> Pick {
+        let lane = runnable.metadata().lane;
+        self.here.local().stash.set(Some(runnable));
+        Pick::Loop(lane)
+    }
+
+    /// Calls the wakers of our own coroutines that stand first among the pending ones.
+    fn call_own_wakers(self) {
+        let local = self.here.local();
+        loop {
+            let Some(record) = local.wakes.borrow().front().and_then(Record::of_waker) else { return };
+            // Our own waker's destructor does nothing.
+            drop(local.wakes.borrow_mut().pop_front());
+            record.wake();
+        }
+    }
+
+    /// Takes in what others have given this worker, and what the poller and the timers have.
+    pub(crate) fn look_around(self) {
+        let local = self.here.local();
+        local.slice.set(SLICE);
+        self.receive();
+        self.take_injected();
+        self.poll(Some(Duration::ZERO));
+    }
+
+    /// Empties the inbox. True when there was something.
+    pub(crate) fn receive(self) -> bool {
+        let mut any = false;
+        for link in self.home().inbox.take() {
+            any = true;
+            // SAFETY: the kind says what the link is embedded in; the links come from the inbox.
+            match unsafe { link.as_ref() }.kind() {
+                LinkKind::Record => {
+                    // SAFETY: `link` is the first field of a `repr(C)` record, and records are 'static.
+                    let record: &'static Record = unsafe { link.cast::<Record>().as_ref() };
+                    record.taken(self.here);
+                }
+                LinkKind::Task => {
+                    // SAFETY: as `received` asks.
+                    let runnable = unsafe { scheduler::received(link) };
+                    self.here.local().push_ready(Item::Task(runnable));
+                }
+            }
+        }
+        any
+    }
+
+    /// Moves a fair share of the injector to this worker's queue. True when there was something.
+    pub(crate) fn take_injected(self) -> bool {
+        let scheduler = self.scheduler();
+        let injector = &scheduler.injector;
+        if injector.is_empty() {
+            return false;
+        }
+        let share = injector.len() / scheduler.homes().len() + 1;
+        let mut any = false;
+        for _ in 0..share.min(INJECTOR_BATCH) {
+            let Ok(runnable) = injector.pop() else { break };
+            any = true;
+            if let Err(raw) = self.home().queue.push(runnable.into_raw()) {
+                // SAFETY: the pointer came from `into_raw` just now.
+                self.here.local().push_ready(Item::Task(unsafe { Runnable::from_raw(raw) }));
+                break;
+            }
+        }
+        any
+    }
+
+    /// Polls the reactor; wakers due are put among the pending ones.
+    pub(crate) fn poll(self, timeout: Option<Duration>) {
+        let mut wakes = self.here.local().wakes.borrow_mut();
+        if let Err(error) = self.home().reactor.poll(timeout, &mut wakes) {
+            drop(wakes);
+            self.scheduler().report(&Report::poller_failed(&error));
+            // Not a busy loop, whatever the reason.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Switches to a coroutine; returns when it has suspended or ended.
+    fn resume(self, record: &'static Record) {
+        let local = self.here.local();
+        record.state.set(State::Running);
+        record.trimmed.set(false);
+        local.record.set(Some(record));
+        if let Some(task) = record.task() {
+            task.set_state(TaskState::Running);
+            self.home().running_task.store(task.id, Relaxed);
+            local.reset_budget();
+        }
+        // SAFETY: `home-only`; the loop inside never touches this cell, and only the base resumes.
+        let coroutine = unsafe { &mut *record.coroutine.get() };
+        let resumed = coroutine.as_mut().expect("a record that is resumed has a coroutine").resume();
+        local.record.set(None);
+        self.home().running_task.store(0, Relaxed);
+        match resumed {
+            Resumed::Finished => self.reclaim(record),
+            Resumed::Suspended if record.suspended.get() == Suspended::Idle => self.put_spare(record),
+            Resumed::Suspended => {}
+        }
+        local.held_no_longer().into_iter().for_each(|record| record.wake_local(self.here));
+    }
+
+    fn reclaim(self, record: &'static Record) {
+        // SAFETY: `home-only`; the coroutine has ended.
+        let coroutine = unsafe { &mut *record.coroutine.get() }.take().expect("it has just ended");
+        self.here.local().free_record(record, coroutine.into_stack());
+    }
+
+    /// A loop coroutine of this lane that is not in use.
+    fn spare(self, lane: Lane) -> io::Result<&'static Record> {
+        let local = self.here.local();
+        let found = spares_of(&mut local.spares.borrow_mut(), lane).pop();
+        match found {
+            Some(record) => Ok(record),
+            None => self.new_loop(lane),
+        }
+    }
+
+    #[cold]
+    fn new_loop(self, lane: Lane) -> io::Result<&'static Record> {
+        let stack = coroutine::acquire(lane.class)?;
+        if self.here.local().watch.starved_in_row.get() > 0 {
+            // Whoever is still short says so again.
+            self.scheduler().short_of_stacks.store(false, Relaxed);
+        }
+        let record = self.here.local().take_record(self.home());
+        record.lane.set(Some(lane));
+        record.stack.set(Some(stack.extent()));
+        let here = self.here;
+        let coroutine = Coroutine::new(stack, move |suspender| {
+            record.suspender.set(suspender);
+            Loop { here, record, lane }.run();
+        });
+        // SAFETY: `home-only`; the record was free.
+        unsafe { *record.coroutine.get() = Some(coroutine) };
+        Ok(record)
+    }
+
+    fn put_spare(self, record: &'static Record) {
+        let lane = record.lane.get().expect("a loop has a lane");
+        let local = self.here.local();
+        let surplus = {
+            let mut spares = local.spares.borrow_mut();
+            let spares = spares_of(&mut spares, lane);
+            spares.push(record);
+            spares.len() > MAX_SPARES || self.scheduler().short_of_stacks.load(Relaxed)
+        };
+        if surplus {
+            self.retire_one(lane);
+        }
+    }
+
+    /// Ends the coldest idle loop of a lane.
+    fn retire_one(self, lane: Lane) {
+        let coldest = {
+            let mut spares = self.here.local().spares.borrow_mut();
+            let spares = spares_of(&mut spares, lane);
+            if spares.is_empty() {
+                return;
+            }
+            spares.swap_remove(0)
+        };
+        coldest.retire.set(true);
+        self.resume(coldest);
+    }
+
+    /// Ends all idle loops: the worker ends.
+    pub(crate) fn retire_all(self) {
+        let lanes: Vec<Lane> = self.here.local().spares.borrow().iter().map(|(lane, _)| *lane).collect();
+        for lane in lanes {
+            while !spares_of(&mut self.here.local().spares.borrow_mut(), lane).is_empty() {
+                self.retire_one(lane);
+            }
+        }
+    }
+
+    /// No stack could be had. What was to run goes to the back of the queue; what runs on stacks that exist goes on, and may
+    /// free one. The other workers are asked for the idle stacks they keep.
+    #[cold]
+    fn starved(self, error: &io::Error) {
+        let local = self.here.local();
+        if !self.scheduler().short_of_stacks.swap(true, Relaxed) {
+            self.scheduler().notify_all();
+        }
+        let in_row = local.watch.starved_in_row.get() + 1;
+        local.watch.starved_in_row.set(in_row);
+        if local.watch.first_starvation() {
+            self.scheduler().report(&Report::no_stack(error));
+        }
+        if let Some(runnable) = local.stash.take() {
+            local.push_ready(Item::Task(runnable));
+        }
+        self.receive();
+        // Everything there is has been tried since something ran: wait.
+        let waiting = local.ready_len() + self.home().queue.len();
+        self.poll(Some(if in_row < waiting { Duration::ZERO } else { STACK_RETRY }));
+    }
+}
+
+type Spares = Vec<&'static Record>;
+
+fn spares_of(spares: &mut Vec<(Lane, Spares)>, lane: Lane) -> &mut Spares {
+    let index = match spares.iter().position(|(of, _)| *of == lane) {
+        Some(index) => index,
+        None => {
+            spares.push((lane, Vec::new()));
+            spares.len() - 1
+        }
+    };
+    &mut spares[index].1
+}
+
+fn pop_stealable(home: &'static Home) -> Option<Runnable> {
+    // SAFETY: the queue holds what `into_raw` gave, each once (`once` in `run_queue.rs`).
+    home.queue.pop().map(|raw| unsafe { Runnable::from_raw(raw) })
+}
+
+/// What runs inside a loop coroutine.
+struct Loop {
+    here: CurrentHome,
+    record: &'static Record,
+    lane: Lane,
+}
+
+impl Loop {
+    fn run(self) {
+        while !self.record.retire.get() {
+            self.call_wakers();
+            while let Some(runnable) = self.next() {
+                self.run_task(runnable);
+                self.call_wakers();
+            }
+            self.record.suspended.set(Suspended::Idle);
+            self.record.suspend();
+        }
+    }
+
+    /// Calls the pending wakers, on the stack kept for futures.
+    fn call_wakers(&self) {
+        if !self.lane.futures {
+            return;
+        }
+        loop {
+            let Some(waker) = self.here.local().wakes.borrow_mut().pop_front() else { return };
+            // A waker of somebody else's that panics must not take the loop with it; the panic hook has told of it.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+
+    /// The next task of this lane, if the base need not be asked.
+    fn next(&self) -> Option<Runnable> {
+        let local = self.here.local();
+        if let Some(runnable) = local.stash.take() {
+            return self.mine(runnable);
+        }
+        if local.slice.get() == 0 || (local.has_wakes() && !self.lane.futures) {
+            return None;
+        }
+        let turn = !local.turn.get();
+        let runnable = if turn {
+            match local.pop_ready_task() {
+                ReadyTask::Coroutine => return None,
+                ReadyTask::Task(runnable) => runnable,
+                ReadyTask::Empty => pop_stealable(self.here.shared())?,
+            }
+        } else {
+            match pop_stealable(self.here.shared()) {
+                Some(runnable) => runnable,
+                None => local.pop_ready_task().task()?,
+            }
+        };
+        local.turn.set(turn);
+        local.slice.set(local.slice.get() - 1);
+        self.mine(runnable)
+    }
+
+    /// Passes a runnable of another lane to the base.
+    fn mine(&self, runnable: Runnable) -> Option<Runnable> {
+        if runnable.metadata().lane == self.lane {
+            return Some(runnable);
+        }
+        self.here.local().stash.set(Some(runnable));
+        None
+    }
+
+    fn run_task(&self, runnable: Runnable) {
+        let home = self.here.shared();
+        let header: *const Header = runnable.metadata();
+        // SAFETY: the runnable keeps the header up to `run`; afterwards it is used only if the task has completed, when the
+        // registry still keeps it (`kept-by-registry`).
+        let header = unsafe { &*header };
+        let starts = header.kind == Kind::Coroutine;
+        if starts {
+            match header.placed() {
+                Some(there) => there.placed.fetch_sub(1, Relaxed),
+                None if self.too_many_started() => {
+                    let there = home.scheduler().least_loaded();
+                    there.placed.fetch_add(1, Relaxed);
+                    header.set_placed(there);
+                    scheduler::send(there, runnable);
+                    return;
+                }
+                None => 0,
+            };
+            home.started.store(home.started.load(Relaxed) + 1, Relaxed);
+        }
+        header.set_state(TaskState::Running);
+        header.set_worker(home.index());
+        home.running_task.store(header.id, Relaxed);
+        self.here.local().reset_budget();
+        self.record.completed.set(false);
+        self.record.task.set(header);
+        runnable.run();
+        self.record.task.set(ptr::null());
+        home.running_task.store(0, Relaxed);
+        home.tick.store(home.tick.load(Relaxed).wrapping_add(1), Relaxed);
+        if self.record.completed.get() {
+            home.scheduler().finish(header);
+        }
+        if starts {
+            home.started.store(home.started.load(Relaxed) - 1, Relaxed);
+        }
+    }
+
+    /// Balance at start: whether this worker has so many started closures that the next one should go elsewhere.
+    #[inline]
+    fn too_many_started(&self) -> bool {
+        let home = self.here.shared();
+        let started = home.started.load(Relaxed);
+        started >= self.here.local().start_limit.get() && self.refresh_start_limit(started)
+    }
+
+    #[cold]
+    fn refresh_start_limit(&self, started: usize) -> bool {
+        let limit = self.here.shared().scheduler().start_limit();
+        // Looked at again after a few more starts, not at each.
+        self.here.local().start_limit.set(if started >= limit { 0 } else { limit.min(started + 8) });
+        started >= limit
+    }
+}
+
+impl Scheduler {
+    /// 5/4 of the mean number of closures started, or sent somewhere to start, plus 16. The numbers are the design's; 1,000 handlers of one accept loop on
+    /// 2 workers end with at most 641 on one.
+    fn start_limit(&self) -> usize {
+        if self.homes().len() == 1 {
+            return usize::MAX;
+        }
+        let total: usize = self.homes().iter().map(|home| home.load()).sum();
+        total * 5 / (4 * self.homes().len()) + 16
+    }
+
+    fn least_loaded(&self) -> &'static Home {
+        let least = self.homes().iter().min_by_key(|home| home.load());
+        least.expect("a scheduler has a home")
+    }
+}
+
+impl Record {
+    /// Leaves this coroutine for the base.
+    #[inline]
+    pub(crate) fn suspend(&self) {
+        // SAFETY: set when the loop started; it lies on this very stack, and we are on it.
+        let suspender = unsafe { &*self.suspender.get() };
+        if let Some(stack) = self.stack.get() {
+            // Below 4 GiB: `check_stack_size`.
+            let pointer = crate::coroutine::stack_pointer();
+            // On a stack that is not ours (another library's coroutine waits): nothing is known of ours, and nothing trimmed.
+            let used = if stack.range().contains(&pointer) { stack.top().get() - pointer } else { 0 };
+            self.used.set(used as u32);
+        }
+        suspender.suspend();
+    }
+}
+
+/// The main function of a worker thread.
+pub(crate) fn main(base: Base) {
+    let scheduler = base.scheduler();
+    base.start();
+    base.run(|| scheduler.is_over(), super::sleep::sleep);
+    scheduler.idle.asleep();
+    base.wind_up();
+}
+
+impl Base {
+    /// Leaves the home as the next tenant wants it.
+    pub(crate) fn wind_up(self) {
+        let home = self.home();
+        {
+            let mut wakes = self.here.local().wakes.borrow_mut();
+            home.reactor.close(&mut wakes);
+        }
+        // Wakers of others may run user code, so they are called by a loop; no task is left, so nothing else is.
+        self.run(|| !self.here.local().has_wakes(), |_| ());
+        self.retire_all();
+        coroutine::trim_pool(usize::MAX);
+    }
+}

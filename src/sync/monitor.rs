@@ -1,0 +1,332 @@
+//! A rule and those who wait for it to grant what they ask: the one waiting protocol of this module.
+//!
+//! # Picture
+//! ```text
+//!   lock, semaphore, wait group, barrier ...
+//!   ┌─ Monitor ───────────────┐
+//!   │ rule: what is free      │   arrive: granted at once, or enrolled at the back
+//!   │ queue ─► front ─► .. ─► │   serve:  grant the front for as long as the rule can
+//!   └─────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//! - `in-order`: a newcomer is granted at once only when nobody waits, and only the front of the queue is served. So requests
+//!   are granted in the order in which they came, whoever makes them.
+//! - `somebody-serves`: when the lock is free and the front could be granted, some party is about to serve: whoever changed the
+//!   rule, or took the front away, under the lock.
+//! - `no-half-grants`: what was granted is taken by the owner, or given back by the drop of its enrolment. Nothing is in between.
+//!
+//! # Protocol
+//! A grant is handed over for good, to coroutines, threads and futures alike: the waiter is done, and what it asked for is its
+//! own. A future that is dropped before it has looked gives that back, and the next in line is served. (Only notifying futures
+//! would let newcomers in between, again and again. The price of handing over: a future that is neither polled nor dropped keeps
+//! what it was granted.)
+//!
+//! One waiter is served at a time, and its waker called after the lock, before the next: no list of wakers lies in a frame
+//! while foreign code runs. Rules whose grants must reach everybody who waits *now* count rounds, so that what happens between
+//! two wakes takes nothing back.
+//!
+//! # Unsafe
+//! Enrolling leans on `linked-is-alive` (see `wait::queue`): an [`Enrolment`] is pinned, and its drop withdraws it. Slots are
+//! touched under the lock, or by the owner of a waiter that is out or done.
+
+use crate::primitive::{Mutex, lock};
+use crate::wait::committed::{Committed, DeadlinePassed, complete};
+use crate::wait::poll_budget;
+use crate::wait::queue::{Completion, WaitQueue, Waiter, WaiterState};
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+/// What may be granted, and when. Its methods run under the lock: no user code in them.
+pub(super) trait Rule {
+    /// What a waiter asks for, and after the grant what it got.
+    type Request: Copy + Send;
+
+    /// Arriving leaves a mark even if nothing is granted: then there is no trying first.
+    const ARRIVAL_COUNTS: bool = false;
+
+    /// A newcomer's look; `alone`: nobody waits. Whether it was granted.
+    fn arrive(&mut self, request: &mut Self::Request, alone: bool) -> bool {
+        let granted = alone && self.can_grant(request);
+        if granted {
+            self.grant(request);
+        }
+        granted
+    }
+
+    fn can_grant(&self, request: &Self::Request) -> bool;
+
+    /// `can_grant` has just said so.
+    fn grant(&mut self, request: &mut Self::Request);
+
+    /// A waiter goes away that has not been served. True: it had been released all the same, by a round that is over.
+    fn leave(&mut self, _request: &Self::Request) -> bool {
+        false
+    }
+
+    /// A waiter goes away before it has looked at what it was granted.
+    fn give_back(&mut self, request: &Self::Request);
+}
+
+/// See the module's head.
+pub(super) struct Monitor<R: Rule> {
+    inner: Mutex<Inner<R>>,
+}
+
+struct Inner<R: Rule> {
+    rule: R,
+    queue: WaitQueue<R::Request>,
+}
+
+impl<R: Rule> Inner<R> {
+    fn is_due(&self) -> bool {
+        // SAFETY: `self` is under the lock.
+        self.queue
+            .front()
+            .is_some_and(|front| unsafe { front.with_slot(|request| self.rule.can_grant(request)) })
+    }
+
+    /// Serves the front, if it can be.
+    fn serve_one(&mut self) -> Served {
+        while self.is_due() {
+            let rule = &mut self.rule;
+            match self.queue.complete_front(|request| rule.grant(request)) {
+                Completion::Done(waker) => return Served { waker, more: self.is_due() },
+                Completion::Lost => {}
+                Completion::Nobody => break,
+            }
+        }
+        Served { waker: None, more: false }
+    }
+}
+
+/// What is to be done after the lock: wake, and serve on if there is more.
+#[must_use = "somebody waits"]
+struct Served {
+    waker: Option<Waker>,
+    more: bool,
+}
+
+impl<R: Rule> Monitor<R> {
+    const_fn! {
+        pub(super) const fn new(rule: R) -> Self {
+            Self { inner: Mutex::new(Inner { rule, queue: WaitQueue::new() }) }
+        }
+    }
+
+    /// Reads the rule.
+    pub(super) fn look<T>(&self, f: impl FnOnce(&R) -> T) -> T {
+        f(&lock(&self.inner).rule)
+    }
+
+    /// Changes the rule, and serves whom that helps. `f` is told whether anybody waits.
+    pub(super) fn change<T>(&self, f: impl FnOnce(&mut R, bool) -> T) -> T {
+        let mut inner = lock(&self.inner);
+        let waiting = !inner.queue.is_empty();
+        let result = f(&mut inner.rule, waiting);
+        let served = inner.serve_one();
+        drop(inner);
+        self.follow_up(served);
+        result
+    }
+
+    /// Wakes, and serves the front for as long as it can be.
+    fn follow_up(&self, mut served: Served) {
+        loop {
+            if let Some(waker) = served.waker {
+                waker.wake();
+            }
+            if !served.more {
+                return;
+            }
+            served = lock(&self.inner).serve_one();
+        }
+    }
+
+    /// Grants the request now or not at all.
+    pub(super) fn try_now(&self, mut request: R::Request) -> Option<R::Request> {
+        let mut inner = lock(&self.inner);
+        let alone = inner.queue.is_empty();
+        inner.rule.arrive(&mut request, alone).then_some(request)
+    }
+
+    /// Waits for the grant: on a coroutine or a thread.
+    #[track_caller]
+    pub(super) fn wait(
+        &self,
+        request: R::Request,
+        deadline: Option<Instant>,
+    ) -> Result<R::Request, DeadlinePassed> {
+        crate::wait::yield_if_spent();
+        if !R::ARRIVAL_COUNTS
+            && let Some(granted) = self.try_now(request)
+        {
+            return Ok(granted);
+        }
+        self.wait_in_line(request, deadline)
+    }
+
+    #[cold]
+    #[track_caller]
+    fn wait_in_line(
+        &self,
+        request: R::Request,
+        deadline: Option<Instant>,
+    ) -> Result<R::Request, DeadlinePassed> {
+        let enrolment = pin!(Enrolment::new(self, request, true));
+        complete(&mut Waiting(enrolment.as_ref()), deadline)
+    }
+
+    /// The owner's look at its waiter; enrols it the first time.
+    ///
+    /// # Safety
+    /// The waiter keeps `linked-is-alive`: its owner withdraws it before it moves or goes.
+    unsafe fn poll(&self, waiter: &Waiter<R::Request>, cx: &mut Context<'_>) -> Poll<R::Request> {
+        if waiter.state() == WaiterState::Done {
+            return Poll::Ready(take(waiter));
+        }
+        let mut waker = Some(cx.waker().clone());
+        let mut inner = lock(&self.inner);
+        match waiter.state() {
+            WaiterState::Done => return Poll::Ready(take(waiter)),
+            WaiterState::In if waiter.will_wake(cx.waker()) => return Poll::Pending,
+            WaiterState::In => {}
+            WaiterState::Out | WaiterState::Notified => {
+                let alone = inner.queue.is_empty();
+                // SAFETY: the lock is held.
+                let granted = unsafe { waiter.with_slot(|request| inner.rule.arrive(request, alone)) };
+                if granted {
+                    let served = inner.serve_one();
+                    drop(inner);
+                    self.follow_up(served);
+                    return Poll::Ready(take(waiter));
+                }
+                // SAFETY: it is in no queue; the caller's promise.
+                unsafe { inner.queue.push_back(waiter) };
+            }
+        }
+        let before = waker.take().and_then(|waker| waiter.set_waker(waker));
+        drop(inner);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Takes a waiter back. `Some`: it had been granted before.
+    fn take_back(&self, waiter: &Waiter<R::Request>) -> Option<R::Request> {
+        let mut inner = lock(&self.inner);
+        if waiter.state() == WaiterState::Done {
+            return Some(take(waiter));
+        }
+        // The waker in it is dropped after the lock.
+        let _removed = inner.queue.remove(waiter)?;
+        // SAFETY: the lock is held.
+        let released = unsafe { waiter.with_slot(|request| inner.rule.leave(request)) };
+        let served = inner.serve_one();
+        drop(inner);
+        self.follow_up(served);
+        released.then(|| take(waiter))
+    }
+}
+
+/// Takes the grant out of a waiter that is out or done. From here on the caller answers for it.
+fn take<Q: Copy>(waiter: &Waiter<Q>) -> Q {
+    // SAFETY: no peer knows of a waiter that is out or done; the caller is its owner.
+    let granted = unsafe { waiter.with_slot(|request| *request) };
+    waiter.reset();
+    granted
+}
+
+/// Whatever has a monitor: a reference to one, or a counted handle of the thing that holds it.
+pub(super) trait Hold {
+    type Rule: Rule;
+
+    fn monitor(&self) -> &Monitor<Self::Rule>;
+}
+
+impl<R: Rule> Hold for &Monitor<R> {
+    type Rule = R;
+
+    fn monitor(&self) -> &Monitor<R> {
+        self
+    }
+}
+
+type RequestOf<H> = <<H as Hold>::Rule as Rule>::Request;
+
+/// A place in line: part of every waiting future, or in the frame of a waiting call.
+pub(super) struct Enrolment<H: Hold> {
+    holder: H,
+    waiter: Waiter<RequestOf<H>>,
+}
+
+impl<H: Hold> Enrolment<H> {
+    /// Nothing is enrolled before the first poll.
+    pub(super) fn new(holder: H, request: RequestOf<H>, committed: bool) -> Self {
+        Self { holder, waiter: Waiter::new(request, committed) }
+    }
+
+    /// For a future.
+    pub(super) fn revocable(holder: H, request: RequestOf<H>) -> Self {
+        Self::new(holder, request, false)
+    }
+
+    pub(super) fn holder(&self) -> &H {
+        &self.holder
+    }
+
+    /// A future's poll.
+    pub(super) fn poll(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<RequestOf<H>> {
+        if self.waiter.state() == WaiterState::Out {
+            ready!(poll_budget(cx));
+        }
+        self.poll_at_once(cx)
+    }
+
+    /// The same without regard for the budget: for the second half of an operation.
+    pub(super) fn poll_at_once(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<RequestOf<H>> {
+        let this = self.get_ref();
+        // SAFETY: it is pinned, and `drop` withdraws it.
+        unsafe { this.holder.monitor().poll(&this.waiter, cx) }
+    }
+
+    /// Gives the place up. `Some`: it had been granted before.
+    pub(super) fn withdraw(&self) -> Option<RequestOf<H>> {
+        self.holder.monitor().take_back(&self.waiter)
+    }
+}
+
+impl<H: Hold> Drop for Enrolment<H> {
+    fn drop(&mut self) {
+        if self.waiter.state() == WaiterState::Out {
+            return;
+        }
+        let monitor = self.holder.monitor();
+        if let Some(granted) = monitor.take_back(&self.waiter) {
+            // `no-half-grants`
+            monitor.change(|rule, _| rule.give_back(&granted));
+        }
+    }
+}
+
+impl<H: Hold> fmt::Debug for Enrolment<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolment").field("waiter", &self.waiter).finish_non_exhaustive()
+    }
+}
+
+/// The frame of a waiting call: nobody else can drop it.
+struct Waiting<'a, H: Hold>(Pin<&'a Enrolment<H>>);
+
+impl<H: Hold> Committed for Waiting<'_, H> {
+    type Output = RequestOf<H>;
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RequestOf<H>> {
+        self.0.poll_at_once(cx)
+    }
+
+    fn withdraw(&mut self) -> Option<RequestOf<H>> {
+        self.0.withdraw()
+    }
+}

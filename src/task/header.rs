@@ -1,0 +1,308 @@
+//! The metadata of a task: it lies in the task's one allocation, beside async-task's own header.
+//!
+//! # Who may touch what
+//! - *fixed*: written before the task is published, never again.
+//! - *any thread*: atomics.
+//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and async-task's state word orders
+//!   one runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
+//! - *shard*: under the lock of the registry shard that the task was entered in.
+//!
+//! # Invariants
+//! - `kept-by-registry`: from its entry in the registry until its removal the allocation is alive, for the registry holds
+//!   a waker of it. Removal follows the last run.
+
+use crate::coroutine::Class;
+use crate::runtime::{Home, Link, LinkKind, Scheduler};
+use crate::task::cancel::CancelCell;
+use crate::wait::Extras;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU64};
+use std::task::Waker;
+use std::time::Duration;
+
+/// The right to run a task once.
+pub(crate) type Runnable = async_task::Runnable<Header>;
+
+/// What kind of thing a task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A closure started by `go`: it runs on a coroutine of its own once it waits.
+    Coroutine,
+    /// A future started by `spawn` or `spawn_local`.
+    Future,
+}
+
+/// What a task is doing, as far as one can tell from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// A worker is executing it.
+    Running,
+    /// It could go on and stands in a queue.
+    Ready,
+    /// It waits: suspended in a waiting call, or a future that returned `Pending`.
+    Waiting,
+}
+
+/// The state byte of a task whose result is there, and which is about to leave the registry.
+const ENDED: u8 = 3;
+
+/// Which loop coroutine runs a task: the stack class, and whether that stack is kept for futures or for closures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lane {
+    pub(crate) class: Class,
+    pub(crate) futures: bool,
+}
+
+/// See the module's head. `repr(C)`: `link` must be first, a pointer to it is a pointer to the header. The fields are in the order
+/// of their sizes, because `repr(C)` pads.
+#[repr(C)]
+pub(crate) struct Header {
+    link: Link,
+
+    // fixed
+    pub(crate) scheduler: &'static Scheduler,
+    pub(crate) id: u64,
+    pub(crate) spawn_site: &'static Location<'static>,
+
+    // any thread
+    pub(crate) cancel: CancelCell,
+    wait_site: AtomicPtr<Location<'static>>,
+    /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
+    rare: AtomicPtr<Rare>,
+
+    // runner
+    /// The raw `Runnable` while the link stands for it in an inbox.
+    pub(crate) raw: Cell<*mut ()>,
+
+    // shard
+    pub(crate) previous: Cell<*const Header>,
+    pub(crate) next: Cell<*const Header>,
+    pub(crate) waker: Cell<Option<Waker>>,
+
+    // fixed
+    /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
+    born: u32,
+    /// Index of its registry shard.
+    pub(crate) shard: u32,
+    /// The index of the only worker that may run it, or `ANY`.
+    pinned: u16,
+
+    // any thread
+    worker: AtomicU16,
+
+    // runner
+    pub(crate) shields: Cell<u16>,
+    /// Waits that somebody borrows from: neither cancelled nor refused.
+    pub(crate) borrowing: Cell<u16>,
+    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
+    placed: Cell<u16>,
+
+    // fixed
+    pub(crate) kind: Kind,
+    pub(crate) lane: Lane,
+
+    // any thread
+    pub(crate) detached: AtomicBool,
+    state: AtomicU8,
+
+    // runner
+    pub(crate) throws: Cell<u8>,
+}
+
+// SAFETY: the cells are touched only by the party named in the module's head; the rest is atomic or fixed.
+unsafe impl Send for Header {}
+// SAFETY: as above; `&Header` gives other parties nothing but the fixed and the atomic fields to use.
+unsafe impl Sync for Header {}
+
+/// What a header is made from.
+pub(crate) struct Traits {
+    pub(crate) scheduler: &'static Scheduler,
+    pub(crate) kind: Kind,
+    pub(crate) lane: Lane,
+    pub(crate) spawn_site: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) pinned: Option<&'static Home>,
+}
+
+/// Not pinned, or not placed.
+const ANY: u16 = u16::MAX;
+
+fn millis(nanos: u64) -> u32 {
+    (nanos / 1_000_000) as u32
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+impl Header {
+    pub(crate) fn new(traits: Traits, shard: u32, born: u64) -> Self {
+        Self {
+            link: Link::new(LinkKind::Task),
+            scheduler: traits.scheduler,
+            id: next_id(),
+            kind: traits.kind,
+            lane: traits.lane,
+            spawn_site: traits.spawn_site,
+            born: millis(born),
+            pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
+            shard,
+            cancel: CancelCell::new(),
+            detached: AtomicBool::new(false),
+            state: AtomicU8::new(State::Ready as u8),
+            worker: AtomicU16::new(0),
+            wait_site: AtomicPtr::new(ptr::null_mut()),
+            raw: Cell::new(ptr::null_mut()),
+            placed: Cell::new(ANY),
+            throws: Cell::new(0),
+            shields: Cell::new(0),
+            borrowing: Cell::new(0),
+            rare: AtomicPtr::new(traits.name.map_or(ptr::null_mut(), |name| Rare::new(Some(name)))),
+            previous: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            waker: Cell::new(None),
+        }
+    }
+
+    #[inline]
+    fn rare(&self) -> Option<&Rare> {
+        // Acquire pairs with the Release of `make_rare`.
+        // SAFETY: made by `Rare::new`, and freed with the header.
+        unsafe { self.rare.load(Acquire).as_ref() }
+    }
+
+    /// Runner only: nobody else makes it.
+    fn make_rare(&self) -> &Rare {
+        if self.rare().is_none() {
+            // Release pairs with the Acquire of `rare`.
+            self.rare.store(Rare::new(None), Release);
+        }
+        self.rare().expect("it was just made")
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare()?.name.as_deref()
+    }
+
+    /// Time since the spawn; `now` in coarse nanoseconds.
+    pub(crate) fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(u64::from(millis(now).wrapping_sub(self.born)))
+    }
+
+    /// The only home that may run it, if any.
+    #[inline]
+    pub(crate) fn pinned(&self) -> Option<&'static Home> {
+        (self.pinned != ANY).then(|| self.scheduler.homes()[usize::from(self.pinned)])
+    }
+
+    /// The home that it was sent to for balance, to start there.
+    #[inline]
+    pub(crate) fn placed(&self) -> Option<&'static Home> {
+        (self.placed.get() != ANY).then(|| self.scheduler.homes()[usize::from(self.placed.get())])
+    }
+
+    pub(crate) fn set_placed(&self, home: &Home) {
+        self.placed.set(home.index() as u16);
+    }
+
+    #[inline]
+    pub(crate) fn has_extras(&self) -> bool {
+        self.rare().is_some()
+    }
+
+    /// Calls `f` with the rarely used part, if there is one; it must not come here again. Runner only, like the next two.
+    pub(crate) fn extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> Option<R> {
+        Some(f(&mut self.rare()?.extras.borrow_mut()))
+    }
+
+    /// As `extras`, making it if there is none.
+    pub(crate) fn make_extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> R {
+        f(&mut self.make_rare().extras.borrow_mut())
+    }
+
+    pub(crate) fn take_extras(&self) -> Option<Extras> {
+        Some(self.rare()?.extras.take())
+    }
+
+    pub(crate) fn link(&self) -> ptr::NonNull<Link> {
+        // The provenance must cover the whole header: it is cast back when the link is taken.
+        ptr::NonNull::from(self).cast()
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.state.store(ENDED, Relaxed);
+    }
+
+    /// None: it has ended.
+    pub(crate) fn state(&self) -> Option<State> {
+        match self.state.load(Relaxed) {
+            0 => Some(State::Running),
+            1 => Some(State::Ready),
+            2 => Some(State::Waiting),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_worker(&self, index: usize) {
+        self.worker.store(index as u16 + 1, Relaxed);
+    }
+
+    /// Index of the worker that ran it last, if it has run.
+    pub(crate) fn worker(&self) -> Option<usize> {
+        self.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
+    }
+
+    pub(crate) fn set_wait_site(&self, site: Option<&'static Location<'static>>) {
+        self.wait_site.store(site.map_or(ptr::null_mut(), |site| ptr::from_ref(site).cast_mut()), Relaxed);
+    }
+
+    pub(crate) fn wait_site(&self) -> Option<&'static Location<'static>> {
+        // SAFETY: only addresses of 'static locations, which are constants, are ever stored.
+        unsafe { self.wait_site.load(Relaxed).as_ref() }
+    }
+}
+
+impl Drop for Header {
+    fn drop(&mut self) {
+        let rare = self.rare.load(Relaxed);
+        if !rare.is_null() {
+            // SAFETY: made by `Rare::new`, freed once, with the header.
+            drop(unsafe { Box::from_raw(rare) });
+        }
+    }
+}
+
+/// The part of a header that few tasks have.
+struct Rare {
+    // fixed
+    name: Option<Box<str>>,
+    // runner
+    extras: RefCell<Extras>,
+}
+
+impl Rare {
+    fn new(name: Option<Box<str>>) -> *mut Self {
+        Box::into_raw(Box::new(Self { name, extras: RefCell::default() }))
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("id", &self.id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Ten thousand idle connections are to cost little more than a page each.
+#[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
+const _: () = assert!(size_of::<Header>() <= 136);

@@ -1,0 +1,317 @@
+//! The result of a task and the handle that waits for it.
+
+use crate::runtime::current;
+use crate::runtime::{PanicPolicy, Scheduler};
+use crate::task::body::is_own_cancellation;
+use crate::task::header::Header;
+use crate::task::{Id, cancel};
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+/// What a body leaves for the joiner. Dropping it never unwinds: async-task would abort.
+pub(crate) struct Outcome<T> {
+    result: Option<Result<T, Failure>>,
+    scheduler: &'static Scheduler,
+}
+
+enum Failure {
+    Cancelled,
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl<T> Outcome<T> {
+    pub(crate) fn done(header: &Header, value: T) -> Self {
+        Self { result: Some(Ok(value)), scheduler: header.scheduler }
+    }
+
+    pub(crate) fn cancelled(header: &Header) -> Self {
+        Self { result: Some(Err(Failure::Cancelled)), scheduler: header.scheduler }
+    }
+
+    pub(crate) fn unwound(header: &Header, payload: Box<dyn Any + Send>) -> Self {
+        if is_own_cancellation(header, &*payload) {
+            return Self::cancelled(header);
+        }
+        Self { result: Some(Err(Failure::Panicked(payload))), scheduler: header.scheduler }
+    }
+
+    /// A destructor's panic takes the place of what came before it, unless that was a panic itself.
+    pub(crate) fn replace(&mut self, later: Self) {
+        if !matches!(self.result, Some(Err(Failure::Panicked(_)))) {
+            *self = later;
+        }
+    }
+
+    fn take(mut self) -> Result<T, Failure> {
+        self.result.take().expect("an outcome is taken once")
+    }
+}
+
+impl<T> Drop for Outcome<T> {
+    fn drop(&mut self) {
+        // Nobody joined. A value is dropped here; what its destructor throws ends here (the panic hook has told of it).
+        let result = self.result.take();
+        let panicked = matches!(result, Some(Err(Failure::Panicked(_))));
+        let destructor = catch_unwind(AssertUnwindSafe(|| drop(result)));
+        if panicked || destructor.is_err() {
+            // A payload's own destructor may throw as well: forgotten rather than fought.
+            mem::forget(destructor);
+            self.scheduler.detached_panic();
+        }
+    }
+}
+
+impl Scheduler {
+    /// A panic that no joiner will see.
+    fn detached_panic(&'static self) {
+        match self.config().panic_policy {
+            PanicPolicy::Ignore => {}
+            PanicPolicy::Shutdown => self.begin_shutdown(),
+            PanicPolicy::Abort => std::process::abort(),
+        }
+    }
+}
+
+/// Waits for a task and owns its result. Dropping it detaches the task, which goes on.
+///
+/// It is a future (`handle.await`), and [`join`](Self::join) waits for it in Go-style code.
+///
+/// # Cancel safety
+/// Dropping the handle, or a future that holds it, detaches the task: *completes anyway*. Waiting through `&mut handle`
+/// and giving up leaves everything as it was: *nothing happened*.
+///
+/// # Panics
+/// A waker that it is polled with must not panic when it is woken: that aborts the process.
+///
+/// # Examples
+/// ```
+/// let sum = aqueduct::go(|| (1..=10).sum::<u32>());
+/// assert_eq!(sum.join().unwrap(), 55);
+///
+/// let product = aqueduct::spawn(async { (1..=5).product::<u32>() });
+/// assert_eq!(aqueduct::block_on(product).unwrap(), 120);
+/// ```
+pub struct JoinHandle<T> {
+    /// Present until dropped.
+    task: Option<async_task::Task<Outcome<T>, Header>>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn new(task: async_task::Task<Outcome<T>, Header>) -> Self {
+        Self { task: Some(task) }
+    }
+
+    fn header(&self) -> &Header {
+        self.task.as_ref().expect("present until dropped").metadata()
+    }
+
+    /// Waits for the task to end and returns what it returned.
+    ///
+    /// # Blocking
+    /// Suspends the calling coroutine (or task, with everything concurrent only within it); off the workers it blocks the
+    /// thread.
+    ///
+    /// # Errors
+    /// [`JoinError`] when the task panicked, was cancelled, or is the caller itself.
+    #[track_caller]
+    pub fn join(self) -> Result<T, JoinError> {
+        crate::wait::block_on(self)
+    }
+
+    /// Asks the task to end. Idempotent, from any thread, and it does not wait: `join` does.
+    ///
+    /// A task that has not started, or a future between two polls, is dropped by a worker. A task suspended in a wait
+    /// unwinds from it, running its destructors. One that has completed keeps its result: completion beats cancellation.
+    /// One that computes without waiting goes on until it waits.
+    ///
+    /// While another coroutine of its worker waits in a destructor that runs during an unwind, a wait that *begins* there is
+    /// cancelled only when that one is done: std tells only that the thread unwinds, not which coroutine. So such a destructor
+    /// should not wait for the end of a task that it has just started or woken.
+    pub fn cancel(&self) {
+        self.header().request_cancel();
+    }
+
+    /// Whether the task has ended: `join` would return at once.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.task.as_ref().expect("present until dropped").is_finished()
+    }
+
+    /// The task's number, unique in the process.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        Id::new(self.header().id)
+    }
+
+    /// The name given with [`Builder::name`](crate::task::Builder::name).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.header().name()
+    }
+
+    fn error(&self, cause: Cause) -> JoinError {
+        let header = self.header();
+        JoinError {
+            cause,
+            id: Id::new(header.id),
+            name: header.name().map(Box::from),
+            spawn_site: header.spawn_site,
+        }
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if current::task_id() == Some(self.header().id) {
+            return Poll::Ready(Err(self.error(Cause::Itself)));
+        }
+        let task = self.task.as_mut().expect("present until dropped");
+        let outcome = std::task::ready!(Pin::new(task).poll(cx));
+        Poll::Ready(outcome.take().map_err(|failure| match failure {
+            Failure::Cancelled => self.error(Cause::Cancelled),
+            Failure::Panicked(payload) => self.error(Cause::panicked(payload)),
+        }))
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.metadata().detached.store(true, Relaxed);
+            task.detach();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("id", &self.header().id)
+            .field("name", &self.name())
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+enum Cause {
+    Cancelled,
+    /// The mutex only makes the error `Sync`; it is never locked, only taken apart.
+    Panicked {
+        payload: Mutex<Box<dyn Any + Send>>,
+        message: Option<Box<str>>,
+    },
+    Itself,
+}
+
+impl Cause {
+    fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(|s| &**s));
+        let message = text.map(Box::from);
+        Self::Panicked { payload: Mutex::new(payload), message }
+    }
+}
+
+/// Why a task has no result.
+pub struct JoinError {
+    cause: Cause,
+    id: Id,
+    name: Option<Box<str>>,
+    spawn_site: &'static Location<'static>,
+}
+
+impl JoinError {
+    /// The task was cancelled before it completed, or refused by a runtime that is shutting down.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.cause, Cause::Cancelled)
+    }
+
+    /// The task panicked.
+    #[must_use]
+    pub fn is_panic(&self) -> bool {
+        matches!(self.cause, Cause::Panicked { .. })
+    }
+
+    /// The task tried to join itself, which could never end.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        matches!(self.cause, Cause::Itself)
+    }
+
+    /// The task's number.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The task's name, if it was given one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Where the task was spawned.
+    #[must_use]
+    pub fn spawn_site(&self) -> &'static Location<'static> {
+        self.spawn_site
+    }
+
+    /// The payload of the panic.
+    ///
+    /// # Errors
+    /// Gives the error back when the task did not panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self.cause {
+            Cause::Panicked { payload, .. } => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// Continues the task's panic here.
+    ///
+    /// # Panics
+    /// With the task's payload; with this error's text when the task did not panic.
+    pub fn resume(self) -> ! {
+        match self.into_panic() {
+            Ok(payload) => cancel::rethrow(payload),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "task \"{name}\" (spawned at {}) ", self.spawn_site)?,
+            None => write!(f, "task {} (spawned at {}) ", self.id, self.spawn_site)?,
+        }
+        match &self.cause {
+            Cause::Cancelled => f.write_str("was cancelled"),
+            Cause::Itself => f.write_str("tried to join itself"),
+            Cause::Panicked { message: Some(message), .. } => write!(f, "panicked: {message}"),
+            Cause::Panicked { message: None, .. } => f.write_str("panicked"),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

@@ -1,0 +1,4 @@
+//! White-box tests.
+
+#[cfg(loom)]
+mod loom_cancel;

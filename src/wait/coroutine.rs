@@ -1,0 +1,145 @@
+//! Waiting on a coroutine: park the record, leave for the base, look again when woken. Cancellation is delivered here.
+
+use crate::runtime::current::CurrentHome;
+use crate::runtime::home::Item;
+use crate::runtime::record::{Record, State, Suspended};
+use crate::runtime::report::Report;
+use crate::task::cancel::{self, MAX_THROWS};
+use crate::task::header::{Header, State as TaskState};
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+pub(super) fn block_on<F: Future>(
+    home: CurrentHome,
+    record: &'static Record,
+    mut future: Pin<&mut F>,
+    site: &'static Location<'static>,
+) -> F::Output {
+    let waker = record.waker();
+    let mut cx = Context::from_waker(&waker);
+    let mut frame = Frame::enter(record);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+        frame.about_to_park();
+        park(home, record, site, frame.calm);
+    }
+}
+
+/// One `block_on` on a coroutine's stack.
+pub(super) struct Frame {
+    record: &'static Record,
+    parked: bool,
+    /// This coroutine is not unwinding: it has been seen here while the thread was not panicking, and the frame cannot have
+    /// begun to unwind since. Later the thread may read as panicking because a neighbour waits in a destructor.
+    pub(super) calm: bool,
+}
+
+impl Frame {
+    pub(super) fn enter(record: &'static Record) -> Self {
+        record.depth.set(record.depth.get() + 1);
+        Self { record, parked: false, calm: false }
+    }
+
+    pub(super) fn about_to_park(&mut self) {
+        self.parked = true;
+        self.calm |= !std::thread::panicking();
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        let outer = self.record.depth.get() - 1;
+        self.record.depth.set(outer);
+        // `nested-waits`
+        if outer > 0 && self.parked {
+            self.record.state.set(State::Notified);
+        }
+    }
+}
+
+/// Suspends the coroutine until it is woken.
+///
+/// # Panics
+/// When waiting is forbidden; unwinds when the task has been cancelled.
+pub(super) fn park(home: CurrentHome, record: &'static Record, site: &'static Location<'static>, calm: bool) {
+    crate::runtime::fork::check();
+    let task = record.task();
+    if let Some(task) = task {
+        before(home, record, task, site, calm);
+    }
+    suspend(home, record);
+    if let Some(task) = task {
+        task.set_wait_site(None);
+        task.set_worker(home.shared().index());
+        super::hook::run_after(task);
+    }
+}
+
+/// What comes before a suspension: refusals, cancellation, hooks.
+#[inline]
+fn before(
+    home: CurrentHome,
+    record: &'static Record,
+    task: &Header,
+    site: &'static Location<'static>,
+    calm: bool,
+) {
+    let scheduler = home.shared().scheduler();
+    if task.borrowing.get() == 0 {
+        super::hook::refuse_if_forbidden(task, site);
+        scheduler.refuse_wait_in_poll(task, site);
+    }
+    if task.lane.futures {
+        scheduler.count_wait_in_poll(task, site);
+    }
+    if task.cancel.publish(record) {
+        if calm {
+            deliver_cancellation(record, task);
+        } else {
+            home.local().hold_cancellation(record);
+        }
+    }
+    super::hook::run_before(task);
+    task.set_wait_site(Some(site));
+}
+
+/// Leaves for the base; returns when resumed.
+#[inline]
+fn suspend(home: CurrentHome, record: &'static Record) {
+    record.suspended.set(Suspended::Waiting);
+    record.parked_round.set(home.local().trim.parked());
+    if record.state.get() == State::Notified {
+        // Woken since the last look: others get a turn, then we look again.
+        record.state.set(State::Woken);
+        home.local().push_ready(Item::Coroutine(record));
+    } else {
+        if let Some(task) = record.task() {
+            task.set_state(TaskState::Waiting);
+        }
+        record.state.set(State::Parked);
+    }
+    record.suspend();
+}
+
+/// Throws the cancellation, where it may be thrown. The caller does not unwind.
+#[cold]
+fn deliver_cancellation(record: &'static Record, task: &Header) {
+    if cfg!(panic = "abort") || task.shields.get() > 0 || task.borrowing.get() > 0 {
+        return;
+    }
+    if task.throws.get() < MAX_THROWS {
+        task.throws.set(task.throws.get() + 1);
+        cancel::throw();
+    }
+    // It swallows every cancellation, and would turn for ever: suspended for good, nothing enrolled.
+    task.scheduler.report(&Report::leaked(task));
+    task.set_state(TaskState::Waiting);
+    record.state.set(State::Leaked);
+    record.suspended.set(Suspended::Waiting);
+    record.suspend();
+    unreachable!("a leaked coroutine is never resumed");
+}

@@ -1,0 +1,4 @@
+//! White-box tests.
+
+mod loom_claim;
+mod loom_waiter;

@@ -1,0 +1,108 @@
+//! Waiting off the workers: block the thread.
+//!
+//! A wait has its own flag and loops on it: the token of `thread::park` alone could be consumed by other code that parks in
+//! between. The parker is cached per thread; a nested wait finds the cache empty and makes its own, so that no wake is
+//! consumed by the wrong one.
+
+use crate::runtime::current;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+struct Parker {
+    notified: AtomicBool,
+    thread: Thread,
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Release pairs with the Acquire in `park`: the woken thread sees what the waker wrote before.
+        if !self.notified.swap(true, Release) {
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Parker {
+    /// Blocks until notified (true) or until the deadline (false).
+    fn park(&self, deadline: Option<Instant>) -> bool {
+        while !self.notified.swap(false, Acquire) {
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(crate::reactor::clock::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    thread::park_timeout(left);
+                }
+            }
+        }
+        true
+    }
+}
+
+thread_local! {
+    static CACHE: Cell<Option<Arc<Parker>>> = const { Cell::new(None) };
+}
+
+/// Takes the thread's parker; a new one when it is in use, or when the thread is ending and its locals are gone.
+fn take_parker() -> Arc<Parker> {
+    let cached = CACHE.try_with(Cell::take).ok().flatten();
+    cached.unwrap_or_else(|| Arc::new(Parker { notified: AtomicBool::new(false), thread: thread::current() }))
+}
+
+/// The thread's parker, put back when dropped.
+pub(super) struct Cached(Arc<Parker>);
+
+impl Cached {
+    pub(super) fn take() -> Self {
+        Self(take_parker())
+    }
+
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(self.0.clone())
+    }
+
+    /// Blocks until notified (true) or until the deadline (false).
+    pub(super) fn park(&self, deadline: Option<Instant>) -> bool {
+        self.0.park(deadline)
+    }
+}
+
+impl Drop for Cached {
+    fn drop(&mut self) {
+        let parker = self.0.clone();
+        let _ = CACHE.try_with(|cache| cache.set(Some(parker)));
+    }
+}
+
+/// None: the deadline passed first.
+#[track_caller]
+pub(super) fn block_on<F: Future>(mut future: Pin<&mut F>, deadline: Option<Instant>) -> Option<F::Output> {
+    let parker = Cached::take();
+    let waker = parker.waker();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Some(output);
+        }
+        crate::runtime::fork::check();
+        if let Some(site) = current::forbidden() {
+            super::hook::refuse(site, std::panic::Location::caller());
+        }
+        if !parker.park(deadline) {
+            return None;
+        }
+    }
+}
