@@ -1,0 +1,262 @@
+//! Coroutines by hand and generators: values, panics, drops, borrowing, nesting, and waits inside.
+
+mod common;
+
+use aqueduct::generator::{Coroutine, Generator, Step, Suspender};
+use aqueduct::sync::Notify;
+use aqueduct::{block_on, go, spawn_local, task, yield_now};
+use common::{Drops, panic_of, watchdog};
+use futures::StreamExt;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// On a plain thread, in a coroutine, and inside the poll of a future.
+fn everywhere(test: fn()) {
+    test();
+    go(test).join().unwrap();
+    aqueduct::spawn(async move { test() }).join().unwrap();
+}
+
+#[test]
+fn values_go_in_and_out() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let mut echo = Coroutine::new(|suspender, mut value: u32| {
+            while value != 0 {
+                value = suspender.suspend(value.to_string());
+            }
+            "end"
+        });
+        assert_eq!(echo.resume(1), Step::Suspended("1".into()));
+        assert_eq!(echo.resume(2), Step::Suspended("2".into()));
+        assert!(!echo.is_finished());
+        assert_eq!(echo.resume(0), Step::Finished("end"));
+        assert!(echo.is_finished());
+        assert!(panic_of(|| echo.resume(0)).contains("has finished"));
+    });
+}
+
+#[test]
+fn a_body_borrows_and_is_borrowed_from() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let words = ["one".to_string(), "two".to_string()];
+        let mut lengths = Vec::new();
+        let items = Generator::new(|items| {
+            for word in &words {
+                lengths.push(word.len());
+                items.suspend(word.as_str());
+            }
+        });
+        assert_eq!(items.collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(lengths, [3, 3]);
+    });
+}
+
+#[test]
+fn a_dropped_body_is_unwound() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let drops = Drops::new();
+        let body = |suspender: &Suspender<'_, (), ()>, ()| {
+            let _counted = drops.one();
+            suspender.suspend(());
+            unreachable!("it is not resumed");
+        };
+        drop(Coroutine::<(), (), ()>::new(body));
+        assert_eq!(drops.made(), 0);
+        let mut coroutine = Coroutine::new(body);
+        assert_eq!(coroutine.resume(()), Step::Suspended(()));
+        drop(coroutine);
+        assert_eq!((drops.made(), drops.dropped()), (1, 1));
+        // Also while its owner unwinds.
+        let text = panic_of(|| {
+            let mut coroutine = Coroutine::new(body);
+            coroutine.resume(());
+            panic!("of the owner");
+        });
+        assert_eq!((text.as_str(), drops.dropped()), ("of the owner", 2));
+    });
+}
+
+#[test]
+fn a_body_that_goes_on_when_dropped_is_leaked() {
+    let (drops, rounds) = (Drops::new(), Cell::new(0));
+    let mut coroutine = Coroutine::<(), (), ()>::new(|suspender, ()| {
+        let _counted = drops.one();
+        loop {
+            let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(())));
+            rounds.set(rounds.get() + 1);
+        }
+    });
+    coroutine.resume(());
+    drop(coroutine);
+    assert_eq!((rounds.get(), drops.dropped()), (16, 0));
+}
+
+#[test]
+fn a_panic_comes_out_of_resume() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let mut items = Generator::new(|items| {
+            items.suspend(1);
+            panic!("inside");
+        });
+        assert_eq!(items.next(), Some(1));
+        assert_eq!(panic_of(|| items.next()), "inside");
+        assert_eq!(items.next(), None);
+        // And out of a drop.
+        let mut items = Generator::new(|items| {
+            let dropped = catch_unwind(AssertUnwindSafe(|| items.suspend(1)));
+            assert!(dropped.is_err());
+            panic!("instead");
+        });
+        items.next();
+        assert_eq!(panic_of(|| drop(items)), "instead");
+    });
+}
+
+#[test]
+fn coroutines_nest_and_keep_to_their_stacks() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        fn count_down(n: u32) -> Generator<'static, u32> {
+            Generator::new(move |items| {
+                items.suspend(n);
+                if n > 0 {
+                    count_down(n - 1).for_each(|n| items.suspend(n));
+                }
+            })
+        }
+        assert_eq!(count_down(9).collect::<Vec<_>>(), (0..10).rev().collect::<Vec<_>>());
+        let mut outer = Coroutine::<(), (), ()>::new(|outer, ()| {
+            let mut inner = Coroutine::<(), (), ()>::new(|_, ()| outer.suspend(()));
+            inner.resume(());
+        });
+        assert!(panic_of(|| outer.resume(())).contains("own-stack"));
+    });
+}
+
+#[test]
+fn a_body_waits_and_its_task_is_suspended() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let (notify, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let partner = go({
+            let (notify, answer) = (notify.clone(), answer.clone());
+            move || {
+                for _ in 0..100 {
+                    notify.wait();
+                    answer.notify_one();
+                }
+            }
+        });
+        let items = Generator::new(|items| {
+            for i in 0..100 {
+                notify.notify_one();
+                answer.wait();
+                if task::try_current().is_some() {
+                    assert!(task::current().stack().used() < 1 << 20);
+                }
+                items.suspend(i);
+                yield_now();
+            }
+        });
+        assert_eq!(items.map(|i| i / 10).sum::<i32>(), 450);
+        partner.join().unwrap();
+    });
+}
+
+#[test]
+fn parked_bodies_survive_trimming() {
+    let _dog = watchdog!(60);
+    let runtime = common::runtime(1);
+    let (gate, parked) = (common::Latch::new(), common::Latch::new());
+    let waiting = runtime.go({
+        let (gate, parked) = (gate.clone(), parked.clone());
+        move || {
+            let frame: Vec<u64> = (0..1000).collect();
+            let sum = Generator::new(|items| {
+                let frame = std::hint::black_box([7_u8; 20_000]);
+                parked.open();
+                gate.wait();
+                items.suspend(frame.iter().map(|byte| u64::from(*byte)).sum::<u64>());
+            })
+            .sum::<u64>();
+            sum + frame.iter().sum::<u64>()
+        }
+    });
+    parked.block_thread();
+    // Trimming rounds are 100 ms apart, and a coroutine is trimmed in its third.
+    std::thread::sleep(std::time::Duration::from_millis(450));
+    gate.open();
+    assert_eq!(waiting.join().unwrap(), 140_000 + 499_500);
+}
+
+#[test]
+fn a_cancelled_task_unwinds_the_body_it_waits_in() {
+    let _dog = watchdog!(60);
+    let (drops, started) = (Drops::new(), common::Latch::new());
+    let task = go({
+        let (drops, started) = (drops.clone(), started.clone());
+        move || {
+            let _outer = drops.one();
+            let mut items = Generator::<()>::new(|_| {
+                let _inner = drops.one();
+                started.open();
+                block_on(std::future::pending())
+            });
+            items.next();
+        }
+    });
+    started.block_thread();
+    task.cancel();
+    assert!(task.join().unwrap_err().is_cancelled());
+    assert_eq!((drops.made(), drops.dropped()), (2, 2));
+}
+
+#[test]
+fn a_coroutine_belongs_to_the_task_that_began_it() {
+    let _dog = watchdog!(60);
+    aqueduct::run(|| {
+        let drops = Drops::new();
+        let counted = drops.clone();
+        let mut items = Generator::new(move |items| {
+            let _counted = counted.one();
+            (0..1000).for_each(|i| items.suspend(i));
+        });
+        assert_eq!(items.next(), Some(0));
+        let items = Rc::new(RefCell::new(items));
+        let other = spawn_local({
+            let items = items.clone();
+            async move { panic_of(|| items.borrow_mut().next()) }
+        });
+        assert!(other.join().unwrap().contains("another task"));
+        drop(items);
+        assert_eq!(drops.dropped(), 0, "leaked by the panic in the other task");
+    });
+}
+
+#[test]
+fn a_stream_of_items() {
+    let _dog = watchdog!(60);
+    let sum = aqueduct::run(|| {
+        block_on(async {
+            let items = Generator::new(|items| (0..1000).for_each(|n| items.suspend(n)));
+            items
+                .stream()
+                .filter(|n| std::future::ready(n % 2 == 0))
+                .fold(0, |sum, n| async move { sum + n })
+                .await
+        })
+    });
+    assert_eq!(sum, 249_500);
+    let mut fused = Box::pin(Generator::new(|items| items.suspend(1)).stream());
+    assert_eq!(
+        block_on(async { (fused.next().await, fused.next().await, fused.next().await) }),
+        (Some(1), None, None)
+    );
+    assert!(Coroutine::<(), (), ()>::with_stack_size(1, |_, ()| ()).is_err());
+}

@@ -1,0 +1,5 @@
+fn main() {
+    aqueduct::select! {
+        std::future::ready(1) => {}
+    }
+}

@@ -1,0 +1,6 @@
+fn main() {
+    let (tx, _rx) = aqueduct::channel::bounded::<u8>(0);
+    aqueduct::select! {
+        tx <- => {}
+    }
+}

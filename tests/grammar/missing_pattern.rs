@@ -1,0 +1,6 @@
+fn main() {
+    let (_tx, rx) = aqueduct::channel::bounded::<u8>(0);
+    aqueduct::select! {
+        = <-rx => {}
+    }
+}

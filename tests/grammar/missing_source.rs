@@ -1,0 +1,5 @@
+fn main() {
+    aqueduct::select! {
+        v = <- => drop(v),
+    }
+}
