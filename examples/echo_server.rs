@@ -11,10 +11,10 @@
 #[path = "support/acceptance.rs"]
 mod acceptance;
 #[path = "echo_client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a program of its own, of which this one uses a part")]
 mod echo_client;
 #[path = "../benches/peers/epoll_echo.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "a program of its own, of which this one uses a part")]
 mod epoll_echo;
 #[path = "support/open_streams.rs"]
 mod open_streams;

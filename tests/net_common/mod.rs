@@ -1,5 +1,5 @@
 //! What the network tests share.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test crate uses its own share")]
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;

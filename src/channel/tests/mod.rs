@@ -105,7 +105,7 @@ fn take_now(channel: &Channel<u8>) -> Option<u8> {
 macro_rules! cases {
     ($($model:ident { $($name:ident($($argument:expr),*);)* })*) => {$(
         mod $model {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every family of models needs all of them")]
             use super::super::{Frame, Future, RENDEZVOUS, UNBOUNDED};
             $(#[test] fn $name() { super::$model($($argument),*) })*
         }

@@ -167,7 +167,7 @@ fn send(sender: &Sender<u8>, message: u8, party: Party, patience: Patience) -> b
 macro_rules! cases {
     ($($model:ident { $($name:ident($($argument:expr),*);)* })*) => {$(
         mod $model {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every family of models needs all of them")]
             use super::super::{Frame, Future};
             $(#[test] fn $name() { super::$model($($argument),*) })*
         }
