@@ -69,14 +69,15 @@ pub struct TaskInfo {
 impl TaskInfo {
     /// None: the task has ended.
     pub(crate) fn of(header: &Header, now: u64) -> Option<Self> {
+        let state = header.state()?;
         Some(Self {
             id: Id::new(header.id),
             name: header.name().map(Box::from),
             kind: header.kind,
             spawn_site: header.spawn_site,
             worker: header.worker(),
-            state: header.state()?,
-            wait_site: header.wait_site(),
+            state,
+            wait_site: if state == State::Running { None } else { header.wait_site() },
             age: header.age(now),
         })
     }

@@ -13,10 +13,11 @@ use crate::random::Rng;
 use crate::reactor::Reactor;
 use crate::runtime::idle::Sleeper;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::ready::ReadyQueue;
 use crate::runtime::record::Record;
 use crate::runtime::run_queue::RunQueue;
 use crate::runtime::scheduler::Scheduler;
-use crate::task::header::{Lane, Runnable};
+use crate::task::header::{self, Lane, Runnable};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,9 +27,13 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 use std::task::Waker;
+use std::time::Instant;
 
 /// Operations that a slice may do before it gives others a turn. 128 is tokio's number; not measured here.
 pub(crate) const BUDGET: u32 = 128;
+
+/// Numbers for tasks taken at a time: one atomic operation less for each task. Guessed.
+const IDS: u64 = 256;
 
 /// Records made at a time.
 pub(crate) const RECORD_BLOCK: usize = 64;
@@ -59,20 +64,12 @@ unsafe impl Sync for Home {}
 // SAFETY: as above; a home changes hands through the pool's lock.
 unsafe impl Send for Home {}
 
-/// An entry of the ready queue.
-pub(crate) enum Item {
-    /// A woken coroutine.
-    Coroutine(&'static Record),
-    /// A task that only this home may run.
-    Task(Runnable),
-}
-
 /// What only the thread that drives the home touches.
 pub(crate) struct Local {
     /// The coroutine that runs; none on the base.
     pub(crate) record: Cell<Option<&'static Record>>,
     /// Woken coroutines and pinned tasks.
-    ready: RefCell<VecDeque<Item>>,
+    pub(crate) ready: ReadyQueue,
     /// A runnable popped by a loop of another lane.
     pub(crate) stash: Cell<Option<Runnable>>,
     /// Wakers to call: of ready sources and expired timers.
@@ -84,8 +81,7 @@ pub(crate) struct Local {
     pub(crate) rng: Rng,
     /// Picks left until the worker looks at its inbox, the injector and the poller.
     pub(crate) slice: Cell<u32>,
-    /// Whose turn it is: the ready queue's or the stealable queue's.
-    pub(crate) turn: Cell<bool>,
+    turn: Cell<Turn>,
     budget: Cell<u32>,
     /// Cancelled coroutines that wait on, because they may be unwinding: while a neighbour is suspended in a destructor that
     /// runs during an unwind, the thread reads as panicking and nobody can tell. They look again when it no longer does.
@@ -93,6 +89,27 @@ pub(crate) struct Local {
     pub(crate) trim: crate::runtime::trim::Trim,
     pub(crate) watch: crate::runtime::sentinel::Watch,
     pub(crate) start_limit: Cell<usize>,
+    /// Numbers for tasks: the next, and the end of what has been taken.
+    ids: Cell<(u64, u64)>,
+    /// When the poller was last asked.
+    pub(crate) polled: Cell<Option<Instant>>,
+}
+
+/// One of the two queues that a worker runs from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Woken coroutines and pinned tasks.
+    Ready,
+    /// Futures and unstarted closures.
+    Stealable,
+}
+
+/// Whose turn it is. A line keeps its turn for as many items as it had when the turn began: together the two run like one queue,
+/// and a coroutine that is woken by each of many tasks in turn is resumed once for all of them.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    line: Line,
+    left: usize,
 }
 
 impl Home {
@@ -110,7 +127,7 @@ impl Home {
             scheduler: AtomicPtr::new(ptr::null_mut()),
             local: Local {
                 record: Cell::new(None),
-                ready: RefCell::default(),
+                ready: ReadyQueue::new(),
                 stash: Cell::new(None),
                 wakes: RefCell::default(),
                 spares: RefCell::default(),
@@ -118,12 +135,14 @@ impl Home {
                 blocks: RefCell::default(),
                 rng: Rng::new(),
                 slice: Cell::new(0),
-                turn: Cell::new(false),
+                turn: Cell::new(Turn { line: Line::Ready, left: 0 }),
                 budget: Cell::new(BUDGET),
                 held: RefCell::default(),
                 trim: crate::runtime::trim::Trim::default(),
                 watch: crate::runtime::sentinel::Watch::default(),
                 start_limit: Cell::new(0),
+                ids: Cell::new((0, 0)),
+                polled: Cell::new(None),
             },
         })))
     }
@@ -159,6 +178,12 @@ impl Home {
         self.index.load(Relaxed)
     }
 
+    /// The worker has gone on to something else. Owner only.
+    #[inline]
+    pub(crate) fn moved(&self) {
+        self.tick.store(self.tick.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
     /// Closures that are this worker's, as far as balance is concerned.
     pub(crate) fn load(&self) -> usize {
         self.started.load(Relaxed) + self.placed.load(Relaxed)
@@ -181,37 +206,68 @@ impl Home {
 static POOL: Mutex<Vec<&'static Home>> = Mutex::new(Vec::new());
 
 impl Local {
+    /// The line to take the next item from; none when both are empty. [`turn_taken`](Self::turn_taken) follows when it was taken.
     #[inline]
-    pub(crate) fn push_ready(&self, item: Item) {
-        self.ready.borrow_mut().push_back(item);
+    pub(crate) fn whose_turn(&self, stealable: &RunQueue) -> Option<Line> {
+        let turn = self.turn.get();
+        if turn.left > 0 { Some(turn.line) } else { self.next_turn(stealable) }
+    }
+
+    fn next_turn(&self, stealable: &RunQueue) -> Option<Line> {
+        let lines = match self.turn.get().line {
+            Line::Ready => [Line::Stealable, Line::Ready],
+            Line::Stealable => [Line::Ready, Line::Stealable],
+        };
+        lines.into_iter().find(|&line| {
+            let left = match line {
+                Line::Ready => self.ready.len(),
+                Line::Stealable => stealable.len(),
+            };
+            self.turn.set(Turn { line, left });
+            left > 0
+        })
     }
 
     #[inline]
-    pub(crate) fn pop_ready(&self) -> Option<Item> {
-        self.ready.borrow_mut().pop_front()
+    pub(crate) fn turn_taken(&self) {
+        let turn = self.turn.get();
+        self.turn.set(Turn { left: turn.left.saturating_sub(1), ..turn });
     }
 
-    /// Pops the front if it is a task; a woken coroutine is popped by the base alone (`resumed-on-base`).
-    pub(crate) fn pop_ready_task(&self) -> ReadyTask {
-        let mut ready = self.ready.borrow_mut();
-        match ready.front() {
-            None => ReadyTask::Empty,
-            Some(Item::Coroutine(_)) => ReadyTask::Coroutine,
-            Some(Item::Task(_)) => match ready.pop_front() {
-                Some(Item::Task(runnable)) => ReadyTask::Task(runnable),
-                _ => unreachable!("the front was a task"),
-            },
-        }
+    /// The line whose turn it is has nothing: others have stolen it.
+    pub(crate) fn end_turn(&self) {
+        self.turn.set(Turn { left: 0, ..self.turn.get() });
     }
 
-    pub(crate) fn ready_len(&self) -> usize {
-        self.ready.borrow().len()
+    fn has_stash(&self) -> bool {
+        let stash = self.stash.take();
+        let present = stash.is_some();
+        self.stash.set(stash);
+        present
     }
 
     pub(crate) fn has_wakes(&self) -> bool {
         !self.wakes.borrow().is_empty()
     }
 
+    /// For a coroutine that gives others a turn: true when there are none, and it goes on as if it had been popped next. It is
+    /// not true when the worker has to look around, so a task that yields in a loop keeps nobody from the worker.
+    #[inline]
+    pub(crate) fn take_own_turn(&self, home: &Home) -> bool {
+        let alone = self.slice.get() > 0
+            && self.ready.is_empty()
+            && home.queue.is_empty()
+            && !self.has_wakes()
+            && !self.has_stash();
+        if alone {
+            self.slice.set(self.slice.get() - 1);
+            home.moved();
+            self.reset_budget();
+        }
+        alone
+    }
+
+    #[inline]
     pub(crate) fn reset_budget(&self) {
         self.budget.set(BUDGET);
     }
@@ -232,10 +288,33 @@ impl Local {
         }
     }
 
-    /// On the base: those whose cancellation was held, if nobody on this thread unwinds any more.
+    /// A number for a task that is spawned here.
     #[inline]
+    pub(crate) fn next_id(&self) -> u64 {
+        let (next, end) = self.ids.get();
+        if next == end {
+            return self.take_ids();
+        }
+        self.ids.set((next + 1, end));
+        next
+    }
+
+    #[cold]
+    fn take_ids(&self) -> u64 {
+        let first = header::take_ids(IDS);
+        self.ids.set((first + 1, first + IDS));
+        first
+    }
+
+    #[inline]
+    pub(crate) fn holds_cancellations(&self) -> bool {
+        !self.held.borrow().is_empty()
+    }
+
+    /// On the base: those whose cancellation was held, if nobody on this thread unwinds any more.
+    #[cold]
     pub(crate) fn held_no_longer(&self) -> Vec<&'static Record> {
-        if self.held.borrow().is_empty() || std::thread::panicking() { Vec::new() } else { self.held.take() }
+        if std::thread::panicking() { Vec::new() } else { self.held.take() }
     }
 
     /// A free record of `home`, which owns this part.
@@ -257,22 +336,6 @@ impl Local {
         record.suspender.set(ptr::null());
         self.free_records.borrow_mut().push(record);
         coroutine::release(stack);
-    }
-}
-
-/// What `pop_ready_task` found.
-pub(crate) enum ReadyTask {
-    Empty,
-    Coroutine,
-    Task(Runnable),
-}
-
-impl ReadyTask {
-    pub(crate) fn task(self) -> Option<Runnable> {
-        match self {
-            Self::Task(runnable) => Some(runnable),
-            Self::Empty | Self::Coroutine => None,
-        }
     }
 }
 

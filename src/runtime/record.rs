@@ -28,7 +28,7 @@
 use crate::coroutine::{Coroutine, Extent, Suspender};
 use crate::primitive::atomic::Ordering::AcqRel;
 use crate::runtime::current;
-use crate::runtime::home::{Home, Item};
+use crate::runtime::home::Home;
 use crate::runtime::inbox::{Inbox, Link, LinkKind};
 use crate::task::header::{Header, Lane, State as TaskState};
 use std::cell::{Cell, UnsafeCell};
@@ -93,33 +93,34 @@ impl Remote {
     }
 }
 
-/// See the module's head. `repr(C)`: `remote` must be first.
-#[repr(C)]
+/// See the module's head. `repr(C)`: `remote` must be first. What a switch touches comes first, in two cache lines.
+#[repr(C, align(64))]
 pub(crate) struct Record {
     remote: Remote,
     pub(crate) home: &'static Home,
 
     // home-only
+    pub(crate) task: Cell<*const Header>,
+    /// The stack pointer at the suspension. When another library's coroutine waited, it is not on this stack, and nothing is
+    /// trimmed.
+    pub(crate) stack_pointer: Cell<usize>,
+    pub(crate) suspender: Cell<*const Suspender>,
+    /// The home's trim round in which the coroutine parked.
+    pub(crate) parked_round: Cell<u32>,
+    /// `block_on` frames on this coroutine.
+    pub(crate) depth: Cell<u16>,
     pub(crate) state: Cell<State>,
     pub(crate) suspended: Cell<Suspended>,
+    pub(crate) coroutine: UnsafeCell<Option<Coroutine>>,
+    /// Where the coroutine's stack lies, while there is one.
+    pub(crate) stack: Cell<Option<Extent>>,
+    pub(crate) lane: Cell<Option<Lane>>,
     /// Set by the base: the loop shall return when it is resumed.
     pub(crate) retire: Cell<bool>,
     /// Whether the run in progress has completed its task.
     pub(crate) completed: Cell<bool>,
     /// The stack has been trimmed since the coroutine parked.
     pub(crate) trimmed: Cell<bool>,
-    /// `block_on` frames on this coroutine.
-    pub(crate) depth: Cell<u16>,
-    /// The home's trim round in which the coroutine parked.
-    pub(crate) parked_round: Cell<u32>,
-    pub(crate) lane: Cell<Option<Lane>>,
-    /// Where the coroutine's stack lies, while there is one.
-    pub(crate) stack: Cell<Option<Extent>>,
-    /// How far below the stack's top, in bytes, the stack pointer was at the suspension.
-    pub(crate) used: Cell<u32>,
-    pub(crate) suspender: Cell<*const Suspender>,
-    pub(crate) task: Cell<*const Header>,
-    pub(crate) coroutine: UnsafeCell<Option<Coroutine>>,
 }
 
 // SAFETY: other threads use only `remote` and `home` (through a waker); `home-only` guards the rest.
@@ -139,20 +140,36 @@ impl Record {
             parked_round: Cell::new(0),
             lane: Cell::new(None),
             stack: Cell::new(None),
-            used: Cell::new(0),
+            stack_pointer: Cell::new(0),
             suspender: Cell::new(ptr::null()),
             task: Cell::new(ptr::null()),
             coroutine: UnsafeCell::new(None),
         }
     }
 
+    /// Tells the processor that the coroutine's stack will be needed soon: its record should be at hand by now.
+    #[inline]
+    pub(crate) fn prefetch_stack(&self) {
+        prefetch(self.stack_pointer.get() as *const u8);
+    }
+
+    /// Tells the processor that the record will be needed soon.
+    #[inline]
+    pub(crate) fn prefetch(&'static self) {
+        let first: *const u8 = ptr::from_ref(self).cast();
+        prefetch(first);
+        prefetch(first.wrapping_add(64));
+    }
+
     /// The task that runs on this coroutine.
+    #[inline]
     pub(crate) fn task(&self) -> Option<&Header> {
         // SAFETY: set for the time of a run only, during which the `Runnable` and the registry keep the header.
         unsafe { self.task.get().as_ref() }
     }
 
     /// Makes the coroutine look at what it waits for again. Any thread.
+    #[inline]
     pub(crate) fn wake(&'static self) {
         match current::home() {
             Some(home) if ptr::eq(home.shared(), self.home) => self.wake_local(home),
@@ -169,7 +186,7 @@ impl Record {
                 if let Some(task) = self.task() {
                     task.set_state(TaskState::Ready);
                 }
-                home.local().push_ready(Item::Coroutine(self));
+                home.local().ready.push_coroutine(self);
             }
             State::Notified | State::Woken | State::Leaked => {}
         }
@@ -211,7 +228,19 @@ impl fmt::Debug for Record {
 
 /// Ten thousand idle connections are to cost little more than a page each.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle, test, feature = "sanitizer"))))]
-const _: () = assert!(size_of::<Record>() <= 104);
+const _: () = assert!(size_of::<Record>() <= 128);
+
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, which faults at no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, |_| ());
 

@@ -7,12 +7,12 @@ use crate::coroutine::Class;
 use crate::reactor::clock;
 use crate::runtime::builder::{Config, WaitsInPoll};
 use crate::runtime::current;
-use crate::runtime::home::{Home, Item};
+use crate::runtime::home::Home;
 use crate::runtime::idle::Idle;
 use crate::runtime::registry::Registry;
 use crate::runtime::report::Report;
 use crate::task::body::Body;
-use crate::task::header::{Header, Kind, Lane, Runnable, State, Traits};
+use crate::task::header::{self, Header, Kind, Lane, Runnable, State, Traits};
 use crate::task::join::JoinHandle;
 use concurrent_queue::ConcurrentQueue;
 use std::fmt;
@@ -131,11 +131,13 @@ impl Scheduler {
     ) -> (Option<Runnable>, JoinHandle<F::Output>) {
         super::fork::check();
         let scheduler = traits.scheduler;
-        let shard = match current::home() {
-            Some(home) if ptr::eq(home.shared().scheduler(), scheduler) => home.shared().index(),
-            _ => scheduler.homes.len(),
-        } as u32;
-        let header = Header::new(traits, shard, clock::coarse());
+        let (id, shard) = match current::home() {
+            Some(home) if ptr::eq(home.shared().scheduler(), scheduler) => {
+                (home.local().next_id(), home.shared().index())
+            }
+            _ => (header::take_ids(1), scheduler.homes.len()),
+        };
+        let header = Header::new(id, traits, shard as u32, clock::coarse());
         // SAFETY: the caller answers for lifetimes and for threads; `schedule` is Send, Sync and 'static.
         let (runnable, task) = unsafe {
             async_task::Builder::new()
@@ -272,9 +274,7 @@ pub(crate) fn schedule(runnable: Runnable) {
     header.set_state(State::Ready);
     let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), scheduler));
     match (header.pinned(), here) {
-        (Some(home), Some(here)) if ptr::eq(home, here.shared()) => {
-            here.local().push_ready(Item::Task(runnable))
-        }
+        (Some(home), Some(here)) if ptr::eq(home, here.shared()) => here.local().ready.push_task(runnable),
         (Some(home), _) => send(home, runnable),
         (None, Some(here)) => push_stealable(here, runnable),
         (None, None) => scheduler.inject(runnable),

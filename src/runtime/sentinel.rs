@@ -2,7 +2,6 @@
 
 use crate::reactor::clock;
 use crate::runtime::Home;
-use crate::runtime::home::Item;
 use crate::runtime::inbox::LinkKind;
 use crate::runtime::report::Report;
 use crate::runtime::scheduler;
@@ -138,7 +137,7 @@ impl Base {
             // An error is its owner's to report.
             let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
         }
-        if self.home().queue.len() == 0 {
+        if self.home().queue.is_empty() {
             home.queue.steal_into(&self.home().queue);
         }
         let some_left = home.inbox.pick_out(|link| {
@@ -153,7 +152,7 @@ impl Base {
                 runnable.into_raw();
                 return false;
             }
-            self.here.local().push_ready(Item::Task(runnable));
+            self.here.local().ready.push_task(runnable);
             true
         });
         if some_left {

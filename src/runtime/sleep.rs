@@ -75,5 +75,5 @@ fn worth_stealing(victim: &crate::runtime::Home) -> bool {
     while clock::now() < until {
         std::hint::spin_loop();
     }
-    victim.queue.head() == head && victim.queue.len() > 0
+    victim.queue.head() == head && !victim.queue.is_empty()
 }

@@ -89,7 +89,7 @@ fn trim_record(record: &'static Record, round: u32) -> bool {
     if let Some(stack) = record.stack.get() {
         // SAFETY: `home-only`: we are on the base of its home; the coroutine is suspended, and noted its stack pointer in the
         // function that suspended it.
-        unsafe { stack.trim_below(stack.top().get() - record.used.get() as usize) };
+        unsafe { stack.trim_below(record.stack_pointer.get()) };
     }
     record.trimmed.set(true);
     true

@@ -20,7 +20,7 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -59,20 +59,39 @@ pub(crate) struct Lane {
     pub(crate) futures: bool,
 }
 
-/// See the module's head. `repr(C)`: `link` must be first, a pointer to it is a pointer to the header. The fields are in the order
-/// of their sizes, because `repr(C)` pads.
+/// See the module's head. `repr(C)`: `link` must be first, a pointer to it is a pointer to the header. What every wait and every
+/// run touches stands together; the groups are in the order of their alignment, because `repr(C)` pads.
 #[repr(C)]
 pub(crate) struct Header {
     link: Link,
 
-    // fixed
-    pub(crate) scheduler: &'static Scheduler,
-    pub(crate) id: u64,
-    pub(crate) spawn_site: &'static Location<'static>,
-
     // any thread
     pub(crate) cancel: CancelCell,
     wait_site: AtomicPtr<Location<'static>>,
+    // fixed
+    pub(crate) id: u64,
+    // any thread
+    state: AtomicU8,
+    // runner
+    pub(crate) throws: Cell<u8>,
+    /// A hook or a guard that forbids waiting may be among the extras: every wait looks there.
+    pub(crate) guarded: Cell<bool>,
+    // fixed
+    pub(crate) kind: Kind,
+    pub(crate) lane: Lane,
+    // runner
+    pub(crate) shields: Cell<u16>,
+    /// Waits that somebody borrows from: neither cancelled nor refused.
+    pub(crate) borrowing: Cell<u16>,
+    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
+    placed: Cell<u16>,
+    // fixed
+    /// The index of the only worker that may run it, or `ANY`.
+    pinned: u16,
+    // any thread
+    worker: AtomicU16,
+    // fixed
+    pub(crate) scheduler: &'static Scheduler,
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
     rare: AtomicPtr<Rare>,
 
@@ -86,33 +105,11 @@ pub(crate) struct Header {
     pub(crate) waker: Cell<Option<Waker>>,
 
     // fixed
+    pub(crate) spawn_site: &'static Location<'static>,
     /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
     born: u32,
     /// Index of its registry shard.
     pub(crate) shard: u32,
-    /// The index of the only worker that may run it, or `ANY`.
-    pinned: u16,
-
-    // any thread
-    worker: AtomicU16,
-
-    // runner
-    pub(crate) shields: Cell<u16>,
-    /// Waits that somebody borrows from: neither cancelled nor refused.
-    pub(crate) borrowing: Cell<u16>,
-    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
-    placed: Cell<u16>,
-
-    // fixed
-    pub(crate) kind: Kind,
-    pub(crate) lane: Lane,
-
-    // any thread
-    pub(crate) detached: AtomicBool,
-    state: AtomicU8,
-
-    // runner
-    pub(crate) throws: Cell<u8>,
 }
 
 // SAFETY: the cells are touched only by the party named in the module's head; the rest is atomic or fixed.
@@ -137,17 +134,18 @@ fn millis(nanos: u64) -> u32 {
     (nanos / 1_000_000) as u32
 }
 
-fn next_id() -> u64 {
+/// Takes `count` numbers, which are the caller's from the one returned.
+pub(crate) fn take_ids(count: u64) -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
+    NEXT.fetch_add(count, Relaxed)
 }
 
 impl Header {
-    pub(crate) fn new(traits: Traits, shard: u32, born: u64) -> Self {
+    pub(crate) fn new(id: u64, traits: Traits, shard: u32, born: u64) -> Self {
         Self {
             link: Link::new(LinkKind::Task),
             scheduler: traits.scheduler,
-            id: next_id(),
+            id,
             kind: traits.kind,
             lane: traits.lane,
             spawn_site: traits.spawn_site,
@@ -155,13 +153,13 @@ impl Header {
             pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
             shard,
             cancel: CancelCell::new(),
-            detached: AtomicBool::new(false),
             state: AtomicU8::new(State::Ready as u8),
             worker: AtomicU16::new(0),
             wait_site: AtomicPtr::new(ptr::null_mut()),
             raw: Cell::new(ptr::null_mut()),
             placed: Cell::new(ANY),
             throws: Cell::new(0),
+            guarded: Cell::new(false),
             shields: Cell::new(0),
             borrowing: Cell::new(0),
             rare: AtomicPtr::new(traits.name.map_or(ptr::null_mut(), |name| Rare::new(Some(name)))),
@@ -212,11 +210,6 @@ impl Header {
         self.placed.set(home.index() as u16);
     }
 
-    #[inline]
-    pub(crate) fn has_extras(&self) -> bool {
-        self.rare().is_some()
-    }
-
     /// Calls `f` with the rarely used part, if there is one; it must not come here again. Runner only, like the next two.
     pub(crate) fn extras<R>(&self, f: impl FnOnce(&mut Extras) -> R) -> Option<R> {
         Some(f(&mut self.rare()?.extras.borrow_mut()))
@@ -263,10 +256,20 @@ impl Header {
         self.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
     }
 
-    pub(crate) fn set_wait_site(&self, site: Option<&'static Location<'static>>) {
-        self.wait_site.store(site.map_or(ptr::null_mut(), |site| ptr::from_ref(site).cast_mut()), Relaxed);
+    #[inline]
+    pub(crate) fn set_wait_site(&self, site: &'static Location<'static>) {
+        self.wait_site.store(ptr::from_ref(site).cast_mut(), Relaxed);
     }
 
+    /// The wait is over. For a closure the next wait overwrites the site; a future returns `Pending` from no site at all.
+    #[inline]
+    pub(crate) fn leave_wait_site(&self) {
+        if self.kind == Kind::Future {
+            self.wait_site.store(ptr::null_mut(), Relaxed);
+        }
+    }
+
+    /// Where it began to wait last, if it has: of use while it does not run.
     pub(crate) fn wait_site(&self) -> Option<&'static Location<'static>> {
         // SAFETY: only addresses of 'static locations, which are constants, are ever stored.
         unsafe { self.wait_site.load(Relaxed).as_ref() }

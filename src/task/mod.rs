@@ -39,7 +39,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
-/// A task's number: unique in the process, increasing in the order of spawning.
+/// A task's number: unique in the process, increasing in the order of spawning on each worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u64);
 

@@ -1,7 +1,6 @@
 //! Waiting on a coroutine: park the record, leave for the base, look again when woken. Cancellation is delivered here.
 
 use crate::runtime::current::CurrentHome;
-use crate::runtime::home::Item;
 use crate::runtime::record::{Record, State, Suspended};
 use crate::runtime::report::Report;
 use crate::task::cancel::{self, MAX_THROWS};
@@ -67,19 +66,43 @@ impl Drop for Frame {
 /// When waiting is forbidden; unwinds when the task has been cancelled.
 pub(super) fn park(home: CurrentHome, record: &'static Record, site: &'static Location<'static>, calm: bool) {
     crate::runtime::fork::check();
+    let Some(task) = record.task() else { return suspend(home, record, None) };
+    before(home, record, task, site, calm);
+    super::hook::run_before(task);
+    suspend(home, record, Some(task));
+    after(task);
+}
+
+/// Gives the others on this worker a turn. Without others it returns at once: to be popped next is to go on.
+///
+/// # Panics
+/// As [`park`].
+pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'static Location<'static>) {
+    crate::runtime::fork::check();
     let task = record.task();
     if let Some(task) = task {
-        before(home, record, task, site, calm);
+        before(home, record, task, site, !std::thread::panicking());
     }
-    suspend(home, record);
+    // Hooks see every turn that is given.
+    let hooked = task.is_some_and(|task| task.guarded.get());
+    if !hooked && home.local().take_own_turn(home.shared()) {
+        return;
+    }
     if let Some(task) = task {
-        task.set_wait_site(None);
-        task.set_worker(home.shared().index());
-        super::hook::run_after(task);
+        super::hook::run_before(task);
+        task.set_state(TaskState::Ready);
+    }
+    stand_in_line(home, record);
+    if let Some(task) = task {
+        after(task);
+    }
+    if record.depth.get() > 0 {
+        // `nested-waits`: a wake that came meanwhile was for a wait further out.
+        record.state.set(State::Notified);
     }
 }
 
-/// What comes before a suspension: refusals, cancellation, hooks.
+/// What comes before a suspension: refusals and cancellation.
 #[inline]
 fn before(
     home: CurrentHome,
@@ -88,12 +111,14 @@ fn before(
     site: &'static Location<'static>,
     calm: bool,
 ) {
-    let scheduler = home.shared().scheduler();
-    if task.borrowing.get() == 0 {
+    if task.guarded.get() && task.borrowing.get() == 0 {
         super::hook::refuse_if_forbidden(task, site);
-        scheduler.refuse_wait_in_poll(task, site);
     }
     if task.lane.futures {
+        let scheduler = home.shared().scheduler();
+        if task.borrowing.get() == 0 {
+            scheduler.refuse_wait_in_poll(task, site);
+        }
         scheduler.count_wait_in_poll(task, site);
     }
     if task.cancel.publish(record) {
@@ -103,25 +128,37 @@ fn before(
             home.local().hold_cancellation(record);
         }
     }
-    super::hook::run_before(task);
-    task.set_wait_site(Some(site));
+    task.set_wait_site(site);
 }
 
-/// Leaves for the base; returns when resumed.
 #[inline]
-fn suspend(home: CurrentHome, record: &'static Record) {
-    record.suspended.set(Suspended::Waiting);
-    record.parked_round.set(home.local().trim.parked());
+fn after(task: &Header) {
+    task.leave_wait_site();
+    super::hook::run_after(task);
+}
+
+/// Leaves for the base; returns when woken and resumed.
+#[inline]
+fn suspend(home: CurrentHome, record: &'static Record, task: Option<&Header>) {
     if record.state.get() == State::Notified {
         // Woken since the last look: others get a turn, then we look again.
-        record.state.set(State::Woken);
-        home.local().push_ready(Item::Coroutine(record));
-    } else {
-        if let Some(task) = record.task() {
-            task.set_state(TaskState::Waiting);
-        }
-        record.state.set(State::Parked);
+        return stand_in_line(home, record);
     }
+    record.suspended.set(Suspended::Waiting);
+    record.parked_round.set(home.local().trim.parked());
+    if let Some(task) = task {
+        task.set_state(TaskState::Waiting);
+    }
+    record.state.set(State::Parked);
+    record.suspend();
+}
+
+/// Leaves for the base, woken already: at the end of the line.
+#[inline]
+fn stand_in_line(home: CurrentHome, record: &'static Record) {
+    record.suspended.set(Suspended::Waiting);
+    record.state.set(State::Woken);
+    home.local().ready.push_coroutine(record);
     record.suspend();
 }
 

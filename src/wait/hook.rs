@@ -29,6 +29,11 @@ pub(crate) struct Extras {
 }
 
 impl Extras {
+    /// Whether a wait has to look here. While a hook's callback runs, which the hooks lie outside for, it has to.
+    fn guards(&self) -> bool {
+        !self.hooks.is_empty() || !self.forbidden.is_empty() || self.in_hook.is_some()
+    }
+
     fn next(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -80,7 +85,10 @@ pub fn hook(before: impl FnMut() + 'static, after: impl FnMut() + 'static) -> Ho
         before: Box::new(before),
         after: Box::new(after),
     };
-    current::with_task(|task| task.make_extras(|extras| extras.hooks.push(hook)));
+    current::with_task(|task| {
+        task.guarded.set(true);
+        task.make_extras(|extras| extras.hooks.push(hook));
+    });
     HookGuard { alive }
 }
 
@@ -96,7 +104,9 @@ impl Drop for HookGuard {
         let removed = current::with_task(|task| {
             task.extras(|extras| {
                 let index = extras.hooks.iter().rposition(|hook| Rc::ptr_eq(&hook.alive, &self.alive))?;
-                Some(extras.hooks.remove(index))
+                let hook = extras.hooks.remove(index);
+                task.guarded.set(extras.guards());
+                Some(hook)
             })
         });
         // The callbacks are dropped here, when nothing is borrowed: what they own may be the user's.
@@ -129,6 +139,7 @@ impl fmt::Debug for HookGuard {
 pub fn forbid() -> ForbidGuard {
     let site = Location::caller();
     let entry = current::with_task(|task| {
+        task.guarded.set(true);
         task.make_extras(|extras| {
             let id = extras.next();
             extras.forbidden.push((id, site));
@@ -153,7 +164,10 @@ impl Drop for ForbidGuard {
             return;
         };
         current::with_task(|task| {
-            task.extras(|extras| extras.forbidden.retain(|(id, _)| *id != entry));
+            task.extras(|extras| {
+                extras.forbidden.retain(|(id, _)| *id != entry);
+                task.guarded.set(extras.guards());
+            });
         });
     }
 }
@@ -172,7 +186,7 @@ pub(super) fn refuses(task: &Header) -> bool {
 /// The guard or hook that forbids waiting.
 #[inline]
 fn forbidden_by(task: &Header) -> Option<&'static Location<'static>> {
-    if !task.has_extras() {
+    if !task.guarded.get() {
         return None;
     }
     task.extras(|extras| extras.in_hook.or(extras.forbidden.last().map(|(_, by)| *by))).flatten()
@@ -198,14 +212,14 @@ pub(super) fn refuse(by: &'static Location<'static>, site: &'static Location<'st
 
 #[inline]
 pub(super) fn run_before(task: &Header) {
-    if task.has_extras() {
+    if task.guarded.get() {
         run(task, |hooks| hooks.iter_mut().rev().for_each(|hook| (hook.before)()));
     }
 }
 
 #[inline]
 pub(super) fn run_after(task: &Header) {
-    if task.has_extras() {
+    if task.guarded.get() {
         run(task, |hooks| hooks.iter_mut().for_each(|hook| (hook.after)()));
     }
 }
@@ -261,6 +275,7 @@ impl Drop for PutBack<'_> {
             extras.in_hook = None;
             hooks.append(&mut extras.hooks);
             extras.hooks = hooks;
+            self.task.guarded.set(extras.guards());
         });
         drop(dead);
     }

@@ -2,6 +2,7 @@
 
 use crate::runtime::current;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,10 +26,9 @@ use std::task::{Context, Poll};
 /// ```
 #[track_caller]
 pub fn yield_now() {
-    if current::record().is_some() {
-        super::block_on(yield_now_async());
-    } else {
-        std::thread::yield_now();
+    match current::record() {
+        Some((home, record)) => super::coroutine::give_turn(home, record, Location::caller()),
+        None => std::thread::yield_now(),
     }
 }
 

@@ -16,6 +16,8 @@ mod loom_search;
 mod loom_sentinel;
 #[cfg(loom)]
 mod loom_sleeper;
+#[cfg(not(any(loom, shuttle)))]
+mod ready;
 #[cfg(shuttle)]
 mod shuttle_workers;
 
