@@ -54,11 +54,18 @@ pub(crate) struct Idle {
     searching: AtomicUsize,
     /// 0, or 1 + the index of the worker that holds the post of the sentinel.
     sentinel: AtomicUsize,
+    /// The last search left a queue to its owner, which drains it faster than it could be shared out.
+    left_to_owner: AtomicBool,
 }
 
 impl Idle {
     pub(crate) fn new() -> Self {
-        Self { awake: AtomicUsize::new(0), searching: AtomicUsize::new(0), sentinel: AtomicUsize::new(0) }
+        Self {
+            awake: AtomicUsize::new(0),
+            searching: AtomicUsize::new(0),
+            sentinel: AtomicUsize::new(0),
+            left_to_owner: AtomicBool::new(false),
+        }
     }
 
     /// A worker starts, or has woken. [`back_to_work`](Self::back_to_work) follows when it has something to
@@ -156,7 +163,15 @@ impl Idle {
 
     /// The cheap look of the owner's hot path: no fence, because a miss is made good by the sentinel.
     pub(crate) fn seems_worth_waking(&self, workers: usize) -> bool {
-        self.searching.load(Relaxed) == 0 && self.awake.load(Relaxed) < workers
+        self.searching.load(Relaxed) == 0
+            && self.awake.load(Relaxed) < workers
+            && !(self.left_to_owner.load(Relaxed) && self.sentinel.load(Relaxed) != 0)
+    }
+
+    /// What a search has come to: pushers wake nobody for queues that it left to their owners while a sentinel is there, which
+    /// searches again when its limit is over.
+    pub(crate) fn left_to_owner(&self, left: bool) {
+        self.left_to_owner.store(left, Relaxed);
     }
 
     /// Empties the post, if worker `index` holds it. Outside this file: only a worker that falls asleep or

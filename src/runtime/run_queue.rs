@@ -67,9 +67,9 @@ impl RunQueue {
         self.head.load(Relaxed) == self.tail.load(Relaxed)
     }
 
-    /// The head index: a thief compares two looks to see whether the owner has moved.
-    pub(crate) fn head(&self) -> usize {
-        self.head.load(Relaxed)
+    /// Head and tail index, each at some moment: a thief compares two looks to see what the owner has taken and added.
+    pub(crate) fn ends(&self) -> (usize, usize) {
+        (self.head.load(Relaxed), self.tail.load(Relaxed))
     }
 
     /// Adds at the back. Owner only. Gives the item back when the queue is full.
