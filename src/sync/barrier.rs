@@ -57,10 +57,11 @@ impl Arrival {
 
 impl Rule for Round {
     type Request = Arrival;
+    type Shared = ();
 
     const ARRIVAL_COUNTS: bool = true;
 
-    fn arrive(&mut self, arrival: &mut Arrival, _alone: bool) -> bool {
+    fn arrive(&mut self, _: &(), arrival: &mut Arrival, _alone: bool) -> bool {
         arrival.round = self.number;
         self.arrived += 1;
         if self.arrived < self.size {
@@ -72,21 +73,21 @@ impl Rule for Round {
         true
     }
 
-    fn can_grant(&self, arrival: &Arrival) -> bool {
+    fn can_grant(&self, _: &(), arrival: &Arrival) -> bool {
         self.number != arrival.round
     }
 
-    fn grant(&mut self, _: &mut Arrival) {}
+    fn grant(&mut self, _: &(), _: &mut Arrival) {}
 
     fn leave(&mut self, arrival: &Arrival) -> bool {
-        let released = self.can_grant(arrival);
+        let released = self.can_grant(&(), arrival);
         if !released {
             self.arrived -= 1;
         }
         released
     }
 
-    fn give_back(&mut self, _: &Arrival) {}
+    fn give_back(&mut self, _: &(), _: &Arrival) {}
 }
 
 impl Barrier {

@@ -64,18 +64,19 @@ pub(super) struct Verdict {
 
 impl Rule for Verdict {
     type Request = ();
+    type Shared = ();
 
-    fn can_grant(&self, (): &()) -> bool {
+    fn can_grant(&self, _: &(), (): &()) -> bool {
         self.cause.is_some()
     }
 
-    fn grant(&mut self, (): &mut ()) {}
+    fn grant(&mut self, _: &(), (): &mut ()) {}
 
     fn leave(&mut self, (): &()) -> bool {
         self.cause.is_some()
     }
 
-    fn give_back(&mut self, (): &()) {}
+    fn give_back(&mut self, _: &(), (): &()) {}
 }
 
 impl CancellationToken {

@@ -14,6 +14,8 @@
 //!   are granted in the order in which they came, whoever makes them.
 //! - `somebody-serves`: when the lock is free and the front could be granted, some party is about to serve: whoever changed the
 //!   rule, or took the front away, under the lock.
+//! - `shared-gives-way`: what a rule has outside the lock may be changed without it only while nobody waits: a rule whose
+//!   `take_quickly` ever says yes sees to that.
 //! - `no-half-grants`: what was granted is taken by the owner, or given back by the drop of its enrolment. Nothing is in between.
 //!
 //! # Protocol
@@ -44,22 +46,40 @@ pub(super) trait Rule {
     /// What a waiter asks for, and after the grant what it got.
     type Request: Copy + Send;
 
+    /// The part of the rule that is looked at, and changed, without the lock too.
+    type Shared: Sync;
+
     /// Arriving leaves a mark even if nothing is granted: then there is no trying first.
     const ARRIVAL_COUNTS: bool = false;
 
-    /// A newcomer's look; `alone`: nobody waits. Whether it was granted.
-    fn arrive(&mut self, request: &mut Self::Request, alone: bool) -> bool {
-        let granted = alone && self.can_grant(request);
+    /// A newcomer's attempt without the lock. False says nothing.
+    fn take_quickly(_: &Self::Shared, _: &mut Self::Request) -> bool {
+        false
+    }
+
+    /// The same, for one who would stand in line next and hopes that a holder on another core is about to be done.
+    fn take_soon(_: &Self::Shared, _: &mut Self::Request) -> bool {
+        false
+    }
+
+    /// A newcomer's look; `alone`: nobody waits. Whether it was granted; if not, it is enrolled.
+    fn arrive(&mut self, shared: &Self::Shared, request: &mut Self::Request, alone: bool) -> bool {
+        let granted = alone && self.can_grant(shared, request);
         if granted {
-            self.grant(request);
+            self.grant(shared, request);
         }
         granted
     }
 
-    fn can_grant(&self, request: &Self::Request) -> bool;
+    /// The look of one who will not wait.
+    fn look_in(&mut self, shared: &Self::Shared, request: &mut Self::Request, alone: bool) -> bool {
+        self.arrive(shared, request, alone)
+    }
+
+    fn can_grant(&self, shared: &Self::Shared, request: &Self::Request) -> bool;
 
     /// `can_grant` has just said so.
-    fn grant(&mut self, request: &mut Self::Request);
+    fn grant(&mut self, shared: &Self::Shared, request: &mut Self::Request);
 
     /// A waiter goes away that has not been served. True: it had been released all the same, by a round that is over.
     fn leave(&mut self, _request: &Self::Request) -> bool {
@@ -67,11 +87,12 @@ pub(super) trait Rule {
     }
 
     /// A waiter goes away before it has looked at what it was granted.
-    fn give_back(&mut self, request: &Self::Request);
+    fn give_back(&mut self, shared: &Self::Shared, request: &Self::Request);
 }
 
 /// See the module's head.
 pub(super) struct Monitor<R: Rule> {
+    shared: R::Shared,
     inner: Mutex<Inner<R>>,
 }
 
@@ -81,19 +102,19 @@ struct Inner<R: Rule> {
 }
 
 impl<R: Rule> Inner<R> {
-    fn is_due(&self) -> bool {
+    fn is_due(&self, shared: &R::Shared) -> bool {
         // SAFETY: `self` is under the lock.
         self.queue
             .front()
-            .is_some_and(|front| unsafe { front.with_slot(|request| self.rule.can_grant(request)) })
+            .is_some_and(|front| unsafe { front.with_slot(|request| self.rule.can_grant(shared, request)) })
     }
 
     /// Serves the front, if it can be.
-    fn serve_one(&mut self) -> Served {
-        while self.is_due() {
+    fn serve_one(&mut self, shared: &R::Shared) -> Served {
+        while self.is_due(shared) {
             let rule = &mut self.rule;
-            match self.queue.complete_front(|request| rule.grant(request)) {
-                Completion::Done(waker) => return Served { waker, more: self.is_due() },
+            match self.queue.complete_front(|request| rule.grant(shared, request)) {
+                Completion::Done(waker) => return Served { waker, more: self.is_due(shared) },
                 Completion::Lost => {}
                 Completion::Nobody => break,
             }
@@ -109,11 +130,24 @@ struct Served {
     more: bool,
 }
 
-impl<R: Rule> Monitor<R> {
+impl<R: Rule<Shared = ()>> Monitor<R> {
     const_fn! {
         pub(super) const fn new(rule: R) -> Self {
-            Self { inner: Mutex::new(Inner { rule, queue: WaitQueue::new() }) }
+            Self::sharing(rule, ())
         }
+    }
+}
+
+impl<R: Rule> Monitor<R> {
+    const_fn! {
+        pub(super) const fn sharing(rule: R, shared: R::Shared) -> Self {
+            Self { shared, inner: Mutex::new(Inner { rule, queue: WaitQueue::new() }) }
+        }
+    }
+
+    /// The part of the rule that needs no lock.
+    pub(super) fn shared(&self) -> &R::Shared {
+        &self.shared
     }
 
     /// Reads the rule.
@@ -126,7 +160,7 @@ impl<R: Rule> Monitor<R> {
         let mut inner = lock(&self.inner);
         let waiting = !inner.queue.is_empty();
         let result = f(&mut inner.rule, waiting);
-        let served = inner.serve_one();
+        let served = inner.serve_one(&self.shared);
         drop(inner);
         self.follow_up(served);
         result
@@ -141,15 +175,20 @@ impl<R: Rule> Monitor<R> {
             if !served.more {
                 return;
             }
-            served = lock(&self.inner).serve_one();
+            served = lock(&self.inner).serve_one(&self.shared);
         }
     }
 
     /// Grants the request now or not at all.
+    #[inline]
     pub(super) fn try_now(&self, mut request: R::Request) -> Option<R::Request> {
+        if R::take_quickly(&self.shared, &mut request) { Some(request) } else { self.try_slowly(request) }
+    }
+
+    fn try_slowly(&self, mut request: R::Request) -> Option<R::Request> {
         let mut inner = lock(&self.inner);
         let alone = inner.queue.is_empty();
-        inner.rule.arrive(&mut request, alone).then_some(request)
+        inner.rule.look_in(&self.shared, &mut request, alone).then_some(request)
     }
 
     /// Waits for the grant: on a coroutine or a thread.
@@ -172,9 +211,12 @@ impl<R: Rule> Monitor<R> {
     #[track_caller]
     fn wait_in_line(
         &self,
-        request: R::Request,
+        mut request: R::Request,
         deadline: Option<Instant>,
     ) -> Result<R::Request, DeadlinePassed> {
+        if R::take_soon(&self.shared, &mut request) {
+            return Ok(request);
+        }
         let enrolment = pin!(Enrolment::new(self, request, true));
         complete(&mut Waiting(enrolment.as_ref()), deadline)
     }
@@ -184,8 +226,18 @@ impl<R: Rule> Monitor<R> {
     /// # Safety
     /// The waiter keeps `linked-is-alive`: its owner withdraws it before it moves or goes.
     unsafe fn poll(&self, waiter: &Waiter<R::Request>, cx: &mut Context<'_>) -> Poll<R::Request> {
-        if waiter.state() == WaiterState::Done {
-            return Poll::Ready(take(waiter));
+        match waiter.state() {
+            WaiterState::Done => return Poll::Ready(take(waiter)),
+            WaiterState::Out => {
+                let quickly = |request: &mut _| {
+                    R::take_quickly(&self.shared, request) || R::take_soon(&self.shared, request)
+                };
+                // SAFETY: it is in no queue, so it is its owner's alone.
+                if unsafe { waiter.with_slot(quickly) } {
+                    return Poll::Ready(take(waiter));
+                }
+            }
+            WaiterState::In | WaiterState::Notified => {}
         }
         let mut waker = Some(cx.waker().clone());
         let mut inner = lock(&self.inner);
@@ -196,9 +248,10 @@ impl<R: Rule> Monitor<R> {
             WaiterState::Out | WaiterState::Notified => {
                 let alone = inner.queue.is_empty();
                 // SAFETY: the lock is held.
-                let granted = unsafe { waiter.with_slot(|request| inner.rule.arrive(request, alone)) };
+                let granted =
+                    unsafe { waiter.with_slot(|request| inner.rule.arrive(&self.shared, request, alone)) };
                 if granted {
-                    let served = inner.serve_one();
+                    let served = inner.serve_one(&self.shared);
                     drop(inner);
                     self.follow_up(served);
                     return Poll::Ready(take(waiter));
@@ -223,7 +276,7 @@ impl<R: Rule> Monitor<R> {
         let _removed = inner.queue.remove(waiter)?;
         // SAFETY: the lock is held.
         let released = unsafe { waiter.with_slot(|request| inner.rule.leave(request)) };
-        let served = inner.serve_one();
+        let served = inner.serve_one(&self.shared);
         drop(inner);
         self.follow_up(served);
         released.then(|| take(waiter))
@@ -305,7 +358,7 @@ impl<H: Hold> Drop for Enrolment<H> {
         let monitor = self.holder.monitor();
         if let Some(granted) = monitor.take_back(&self.waiter) {
             // `no-half-grants`
-            monitor.change(|rule, _| rule.give_back(&granted));
+            monitor.change(|rule, _| rule.give_back(&monitor.shared, &granted));
         }
     }
 }

@@ -68,7 +68,7 @@ impl<T> Mutex<T> {
     const_fn! {
         /// An unlocked mutex.
         pub const fn new(value: T) -> Self {
-            Self { permit: Monitor::new(Permits::new(1)), value: UnsafeCell::new(value) }
+            Self { permit: Monitor::of_permits(1), value: UnsafeCell::new(value) }
         }
     }
 

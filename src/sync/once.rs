@@ -64,28 +64,29 @@ enum Turn {
 
 impl Rule for Progress {
     type Request = Turn;
+    type Shared = ();
 
-    fn arrive(&mut self, turn: &mut Turn, _alone: bool) -> bool {
+    fn arrive(&mut self, _: &(), turn: &mut Turn, _alone: bool) -> bool {
         // Nobody is passed: whoever stands in line waits for the initialiser that runs.
-        let granted = self.can_grant(turn);
+        let granted = self.can_grant(&(), turn);
         if granted {
-            self.grant(turn);
+            self.grant(&(), turn);
         }
         granted
     }
 
-    fn can_grant(&self, _: &Turn) -> bool {
+    fn can_grant(&self, _: &(), _: &Turn) -> bool {
         *self != Self::Running
     }
 
-    fn grant(&mut self, turn: &mut Turn) {
+    fn grant(&mut self, _: &(), turn: &mut Turn) {
         if *self == Self::Empty {
             *self = Self::Running;
             *turn = Turn::Initialise;
         }
     }
 
-    fn give_back(&mut self, turn: &Turn) {
+    fn give_back(&mut self, _: &(), turn: &Turn) {
         if *turn == Turn::Initialise {
             *self = Self::Empty;
         }

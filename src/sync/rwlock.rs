@@ -56,7 +56,7 @@ impl<T> RwLock<T> {
     const_fn! {
         /// An unlocked lock.
         pub const fn new(value: T) -> Self {
-            Self { permits: Monitor::new(Permits::new(MAX)), value: UnsafeCell::new(value) }
+            Self { permits: Monitor::of_permits(MAX), value: UnsafeCell::new(value) }
         }
     }
 

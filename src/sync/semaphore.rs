@@ -68,7 +68,7 @@ impl Semaphore {
         #[track_caller]
         pub const fn new(permits: usize) -> Self {
             assert!(permits <= MAX, "a semaphore cannot have so many permits");
-            Self { permits: Monitor::new(Permits::new(permits)) }
+            Self { permits: Monitor::of_permits(permits) }
         }
     }
 
@@ -242,14 +242,14 @@ impl Semaphore {
     /// When it would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[track_caller]
     pub fn add(&self, count: usize) {
-        if let Err(Overflow) = self.permits.change(|permits, _| permits.add(count)) {
+        if let Err(Overflow) = self.permits.add(count) {
             panic!("a semaphore cannot have so many permits");
         }
     }
 
     /// Takes up to `count` free permits away for good; how many it was.
     pub fn remove(&self, count: usize) -> usize {
-        self.permits.change(|permits, _| permits.remove(count))
+        self.permits.remove(count)
     }
 
     /// How many permits are free.
@@ -275,7 +275,7 @@ impl Semaphore {
     /// Whether it was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.permits.look(Permits::is_closed)
+        self.permits.is_closed()
     }
 
     fn granted(&self, wanted: Wanted, count: usize) -> Result<Permit<'_>, Closed> {

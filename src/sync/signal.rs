@@ -46,8 +46,9 @@ impl Signal {
 
 impl Rule for Signal {
     type Request = Listener;
+    type Shared = ();
 
-    fn arrive(&mut self, listener: &mut Listener, alone: bool) -> bool {
+    fn arrive(&mut self, _: &(), listener: &mut Listener, alone: bool) -> bool {
         listener.round.get_or_insert(self.rounds);
         if alone {
             // What those who have gone away since left behind: one may be kept, or none.
@@ -55,16 +56,16 @@ impl Rule for Signal {
         }
         let granted = self.is_past(listener) || (alone && self.pending > 0);
         if granted {
-            self.grant(listener);
+            self.grant(&(), listener);
         }
         granted
     }
 
-    fn can_grant(&self, listener: &Listener) -> bool {
+    fn can_grant(&self, _: &(), listener: &Listener) -> bool {
         self.pending > 0 || self.is_past(listener)
     }
 
-    fn grant(&mut self, listener: &mut Listener) {
+    fn grant(&mut self, _: &(), listener: &mut Listener) {
         // Those who were there when all were notified leave single notifications to others.
         if !self.is_past(listener) {
             self.pending -= 1;
@@ -76,7 +77,7 @@ impl Rule for Signal {
         self.is_past(listener)
     }
 
-    fn give_back(&mut self, listener: &Listener) {
+    fn give_back(&mut self, _: &(), listener: &Listener) {
         if listener.singled_out {
             self.pending += 1;
         }

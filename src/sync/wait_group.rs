@@ -58,23 +58,24 @@ pub(super) struct Count {
 impl Rule for Count {
     /// `zeros` when the waiter came.
     type Request = u64;
+    type Shared = ();
 
-    fn arrive(&mut self, came: &mut u64, _alone: bool) -> bool {
+    fn arrive(&mut self, _: &(), came: &mut u64, _alone: bool) -> bool {
         *came = self.zeros;
         self.under_way == 0
     }
 
-    fn can_grant(&self, came: &u64) -> bool {
+    fn can_grant(&self, _: &(), came: &u64) -> bool {
         self.under_way == 0 || self.zeros != *came
     }
 
-    fn grant(&mut self, _: &mut u64) {}
+    fn grant(&mut self, _: &(), _: &mut u64) {}
 
     fn leave(&mut self, came: &u64) -> bool {
         self.zeros != *came
     }
 
-    fn give_back(&mut self, _: &u64) {}
+    fn give_back(&mut self, _: &(), _: &u64) {}
 }
 
 impl WaitGroup {

@@ -97,6 +97,11 @@ pub(crate) fn block_on_borrowing<F: Future>(future: F) -> F::Output {
     block_on(future)
 }
 
+/// Whether others run at the same time as we do, as far as one can tell: on a worker, others of its runtime.
+pub(crate) fn has_company() -> bool {
+    current::home().is_none_or(|home| home.shared().scheduler().homes().len() > 1)
+}
+
 /// # Panics
 /// When a wait here would be refused.
 pub(crate) fn assert_may_wait(site: &'static Location<'static>) {

@@ -23,7 +23,7 @@ unsafe impl Sync for Guarded {}
 
 impl Guarded {
     fn new() -> Arc<Self> {
-        Arc::new(Self { permit: Monitor::new(Permits::new(1)), value: UnsafeCell::new(0) })
+        Arc::new(Self { permit: Monitor::of_permits(1), value: UnsafeCell::new(0) })
     }
 
     fn touch(&self) {
@@ -113,7 +113,7 @@ fn a_withdrawal_and_a_grant_agree() {
 #[test]
 fn a_large_request_that_goes_lets_a_small_one_in() {
     explore_bounded(2, || {
-        let permits = Arc::new(Monitor::new(Permits::new(1)));
+        let permits = Arc::new(Monitor::of_permits(1));
         let large = {
             let permits = permits.clone();
             thread::spawn(move || {
@@ -135,7 +135,7 @@ fn a_large_request_that_goes_lets_a_small_one_in() {
 #[test]
 fn closing_reaches_whoever_waits() {
     explore(|| {
-        let permits = Arc::new(Monitor::new(Permits::new(0)));
+        let permits = Arc::new(Monitor::of_permits(0));
         let waiting = {
             let permits = permits.clone();
             thread::spawn(move || {
