@@ -268,6 +268,14 @@ impl<T: fmt::Debug> fmt::Debug for Io<T> {
     }
 }
 
+/// Receives from a socket with flags, which `std` does not offer.
+pub(crate) fn recv(socket: BorrowedFd<'_>, buf: &mut [u8], flags: i32) -> io::Result<usize> {
+    // SAFETY: the descriptor is open (`BorrowedFd`), and the buffer is valid for writing as many bytes as are said.
+    let n = unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) };
+    // Negative only when it failed.
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
 /// Sets whether operations on the open file behind `fd` return instead of blocking.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     // SAFETY: plain system calls on an open descriptor (`BorrowedFd`); they touch no memory of ours.

@@ -6,14 +6,14 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::no_timeout;
-use crate::io::Io;
 use crate::io::waiting::perform;
+use crate::io::{Io, recv};
 use crate::reactor::{Direction, Source};
 
 /// What the handles of one socket share.
@@ -126,12 +126,7 @@ stream_socket!(std::os::unix::net::UnixStream, false);
 
 /// Reads without taking, which `std` offers for internet sockets only.
 pub(super) fn peek(socket: &impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the descriptor is open (`AsFd`), and the buffer is valid for writing as many bytes as are said.
-    let n = unsafe {
-        libc::recv(socket.as_fd().as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), libc::MSG_PEEK)
-    };
-    // Negative only when it failed.
-    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    recv(socket.as_fd(), buf, libc::MSG_PEEK)
 }
 
 /// A timeout that several threads may read and set, in four bytes: 0 for none; microseconds; or, with the top bit

@@ -235,6 +235,27 @@ macro_rules! stream_io {
                 self.shared.socket().shutdown(how)
             }
 
+            /// Reads what has come already. Never waits. 0: the peer has ended its half.
+            ///
+            /// # Errors
+            /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) when nothing has; the system's;
+            /// [`NotConnected`](std::io::ErrorKind::NotConnected) once closed.
+            pub fn try_read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
+                let wanted = buf.len();
+                let read = self.shared.attempt($crate::reactor::Direction::Read, |socket| socket.recv(buf))?;
+                self.shared.note_end(wanted, read);
+                Ok(read)
+            }
+
+            /// Writes what there is room for. Never waits.
+            ///
+            /// # Errors
+            /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) when there is no room; the system's;
+            /// [`NotConnected`](std::io::ErrorKind::NotConnected) once closed.
+            pub fn try_write(&self, buf: &[u8]) -> std::io::Result<usize> {
+                self.shared.attempt($crate::reactor::Direction::Write, |socket| socket.send(buf))
+            }
+
             /// Closes the connection, as Go's `Close`: the peer sees its end, and every wait on any handle,
             /// present or later, ends with [`NotConnected`](std::io::ErrorKind::NotConnected). The descriptor
             /// itself is released when the last handle is dropped. Never waits.
