@@ -304,11 +304,8 @@ fn datagrams_of_every_party_arrive_whole_and_in_order_through_a_full_queue() {
             move || {
                 for i in 0..COUNT {
                     let message = pattern(1 + i % 100, i as u64);
-                    let sent = if i % 2 == 0 {
-                        sender.send_to(&message, &path)
-                    } else {
-                        connected.send(&message)
-                    };
+                    let sent =
+                        if i % 2 == 0 { sender.send_to(&message, &path) } else { connected.send(&message) };
                     assert_eq!(sent.unwrap(), message.len());
                 }
             },
@@ -341,7 +338,8 @@ fn a_datagram_without_room_times_out_or_would_block() {
         let path = folder.at("full");
         let receiver = UnixDatagram::bind(&path).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
-        let error = (0..100_000).find_map(|_| sender.try_send_to(b"x", &path).err()).expect("queues are finite");
+        let error =
+            (0..100_000).find_map(|_| sender.try_send_to(b"x", &path).err()).expect("queues are finite");
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
         sender.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
         assert_eq!(sender.send_to(b"x", &path).unwrap_err().kind(), ErrorKind::TimedOut);

@@ -48,6 +48,8 @@ fn none_is_lost_when_each_is_awaited() {
 #[test]
 fn a_storm_is_merged_but_never_forgotten() {
     alone(common::test_path!(), || {
+        // Those that come when the counting has ended are not to end the process.
+        let _held = signal::notify(&[SIGUSR1]).unwrap();
         let signals = signal::notify(&[SIGUSR1]).unwrap();
         let raised = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..4)
@@ -61,7 +63,8 @@ fn a_storm_is_merged_but_never_forgotten() {
                 })
             })
             .collect();
-        let counter = go(move || signals.iter().take_while(|_| raised.load(Ordering::SeqCst) < 8_000).count());
+        let counter =
+            go(move || signals.iter().take_while(|_| raised.load(Ordering::SeqCst) < 8_000).count());
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         // Whatever was merged: one more comes after the last, and ends the counting.
         signal::raise(SIGUSR1).unwrap();
@@ -85,7 +88,11 @@ fn several_subscribers_each_get_it_and_a_full_one_holds_up_nobody() {
         }
         signal::raise(SIGUSR2).unwrap();
         assert_eq!(other.recv(), Ok(SIGUSR2));
-        assert_eq!(full_rx.try_iter().collect::<Vec<_>>(), [SIGUSR1], "one, and it is not twice a subscriber");
+        assert_eq!(
+            full_rx.try_iter().collect::<Vec<_>>(),
+            [SIGUSR1],
+            "one, and it is not twice a subscriber"
+        );
         assert!(rendezvous_rx.try_recv().is_err());
         assert!(one.is_empty());
     });

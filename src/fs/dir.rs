@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::DirEntry;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures::Stream;
 
@@ -16,13 +17,79 @@ use crate::wait::block_on;
 /// Entries taken on one visit to the pool. A guess: what the system hands out in one call or two.
 const BATCH: usize = 256;
 
-/// The entries of a folder; made by [`read_dir`](super::read_dir()). An [`Iterator`] that waits, and a [`Stream`].
+/// What is in a folder, in the system's order: an iterator.
+///
+/// # Blocking
+/// This coroutine; outside the scheduler, this thread.
+///
+/// # Errors
+/// Those of [`std::fs::read_dir`].
+///
+/// # Examples
+/// ```
+/// let mut names = Vec::new();
+/// for entry in aqueduct::fs::read_dir("src")? {
+///     names.push(entry?.file_name());
+/// }
+/// assert!(names.iter().any(|name| name == "lib.rs"));
+/// # std::io::Result::Ok(())
+/// ```
+#[track_caller]
+pub fn read_dir<P: AsRef<Path>>(path: P) -> io::Result<ReadDir> {
+    Ok(ReadDir { entries: block_on(open(path))? })
+}
+
+/// What is in a folder, in the system's order: a stream.
+///
+/// # Cancel safety
+/// Dropped: *nothing happened*.
+///
+/// # Errors
+/// Those of [`std::fs::read_dir`].
+///
+/// # Examples
+/// ```
+/// use aqueduct::{Wait, fs};
+/// use futures::TryStreamExt;
+///
+/// async {
+///     let entries: Vec<_> = fs::read_dir_async("src").await?.try_collect().await?;
+///     assert!(entries.iter().any(|entry| entry.file_name() == "lib.rs"));
+///     std::io::Result::Ok(())
+/// }
+/// .wait()?;
+/// # std::io::Result::Ok(())
+/// ```
+pub async fn read_dir_async<P: AsRef<Path>>(path: P) -> io::Result<ReadDirStream> {
+    Ok(ReadDirStream { entries: open(path).await? })
+}
+
+async fn open<P: AsRef<Path>>(path: P) -> io::Result<Entries> {
+    let path_buf = path.as_ref().to_path_buf();
+    drop(path);
+    let dir = blocking(move || std::fs::read_dir(path_buf)).await?;
+    Ok(Entries { ready: VecDeque::new(), state: State::Idle(dir) })
+}
+
+/// The entries of a folder; made by [`read_dir`]. Each step may wait.
 ///
 /// A step that is given up (a dropped future, a cancelled coroutine) has lost nothing: the next takes its entry.
 ///
 /// An entry's own methods are `std`'s: `file_name`, `path` and mostly `file_type` know their answer; for what
 /// `metadata` says ask [`symlink_metadata`](super::symlink_metadata), which blocks no worker.
+#[derive(Debug)]
 pub struct ReadDir {
+    entries: Entries,
+}
+
+/// The entries of a folder; made by [`read_dir_async`]. See [`ReadDir`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct ReadDirStream {
+    entries: Entries,
+}
+
+struct Entries {
     ready: VecDeque<io::Result<DirEntry>>,
     state: State,
 }
@@ -33,11 +100,7 @@ enum State {
     Ended,
 }
 
-impl ReadDir {
-    pub(super) fn new(dir: std::fs::ReadDir) -> Self {
-        Self { ready: VecDeque::new(), state: State::Idle(dir) }
-    }
-
+impl Entries {
     fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
         loop {
             if let Some(entry) = self.ready.pop_front() {
@@ -84,25 +147,25 @@ impl Iterator for ReadDir {
 
     #[track_caller]
     fn next(&mut self) -> Option<Self::Item> {
-        block_on(std::future::poll_fn(|cx| self.poll_entry(cx)))
+        block_on(std::future::poll_fn(|cx| self.entries.poll_entry(cx)))
     }
 }
 
-impl Stream for ReadDir {
+impl Stream for ReadDirStream {
     type Item = io::Result<DirEntry>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(ready!(self.poll_entry(cx)))
+        self.entries.poll_entry(cx)
     }
 }
 
-impl fmt::Debug for ReadDir {
+impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Idle(_) => "idle",
             State::Reading(_) => "reading",
             State::Ended => "ended",
         };
-        f.debug_struct("ReadDir").field("ready", &self.ready.len()).field("state", &state).finish()
+        f.debug_struct("Entries").field("ready", &self.ready.len()).field("state", &state).finish()
     }
 }

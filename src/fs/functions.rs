@@ -5,7 +5,6 @@ use std::fs::{Metadata, Permissions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ReadDir;
 use crate::blocking::blocking;
 use crate::wait::block_on;
 
@@ -100,23 +99,6 @@ both! {
     hard_link, hard_link_async(original: P, link: Q) -> () = std::fs::hard_link;
     /// Makes a symbolic link.
     symlink, symlink_async(original: P, link: Q) -> () = std::os::unix::fs::symlink;
-    /// What is in a folder: an iterator, and a stream.
-    ///
-    /// # Examples
-    /// ```
-    /// let mut names = Vec::new();
-    /// for entry in aqueduct::fs::read_dir("src")? {
-    ///     names.push(entry?.file_name());
-    /// }
-    /// assert!(names.iter().any(|name| name == "lib.rs"));
-    /// # std::io::Result::Ok(())
-    /// ```
-    read_dir, read_dir_async(path: P) -> ReadDir = open_dir;
-}
-
-/// [`std::fs::read_dir`].
-fn open_dir(path: PathBuf) -> io::Result<ReadDir> {
-    std::fs::read_dir(path).map(ReadDir::new)
 }
 
 /// Makes a file of these bytes; what was at the path before is replaced.

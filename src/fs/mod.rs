@@ -45,7 +45,7 @@ mod file;
 mod functions;
 mod open;
 
-pub use dir::ReadDir;
+pub use dir::{ReadDir, ReadDirStream, read_dir, read_dir_async};
 pub use file::File;
 pub use functions::*;
 pub use open::OpenOptions;

@@ -22,9 +22,9 @@ use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
 
+use super::Io;
 use super::any::recv;
 use super::pooled::Pooled;
-use super::Io;
 use crate::wait::block_on;
 
 /// A handle to the standard input, which waits without blocking a worker.

@@ -242,7 +242,8 @@ macro_rules! stream_io {
             /// [`NotConnected`](std::io::ErrorKind::NotConnected) once closed.
             pub fn try_read(&self, buf: &mut [u8]) -> std::io::Result<usize> {
                 let wanted = buf.len();
-                let read = self.shared.attempt($crate::reactor::Direction::Read, |socket| socket.recv(buf))?;
+                let read =
+                    self.shared.attempt($crate::reactor::Direction::Read, |socket| socket.recv(buf))?;
                 self.shared.note_end(wanted, read);
                 Ok(read)
             }

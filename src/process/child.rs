@@ -79,8 +79,10 @@ impl Child {
         let inner = Some(Inner { child, exit: None, reaped: false });
         let mut child = Self { stdin: None, stdout: None, stderr: None, inner, kill_on_drop };
         child.stdin = stdin.map(|pipe| PipeWriter::try_from(std::os::fd::OwnedFd::from(pipe))).transpose()?;
-        child.stdout = stdout.map(|pipe| PipeReader::try_from(std::os::fd::OwnedFd::from(pipe))).transpose()?;
-        child.stderr = stderr.map(|pipe| PipeReader::try_from(std::os::fd::OwnedFd::from(pipe))).transpose()?;
+        child.stdout =
+            stdout.map(|pipe| PipeReader::try_from(std::os::fd::OwnedFd::from(pipe))).transpose()?;
+        child.stderr =
+            stderr.map(|pipe| PipeReader::try_from(std::os::fd::OwnedFd::from(pipe))).transpose()?;
         Ok(child)
     }
 
