@@ -127,7 +127,7 @@ impl TcpListener {
         Incoming { listener: self }
     }
 
-    /// The connections as they come, as a [`Stream`]. Ends when the listener is [closed](TcpListener::close).
+    /// The connections as they come, as a [`Stream`](futures::Stream). Ends when the listener is [closed](TcpListener::close).
     pub fn incoming_async(&self) -> IncomingStream<'_> {
         IncomingStream { accept: self.accept_async() }
     }

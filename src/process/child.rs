@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitStatus, Output};
@@ -243,14 +242,12 @@ fn leave(inner: Inner) {
 /// How long a reaper pauses when it cannot even wait: the system is out of descriptors. A guess.
 const PAUSE: Duration = Duration::from_millis(100);
 
-fn reap(mut inner: Inner) -> impl Future<Output = ()> + Send {
-    async move {
-        while let Err(error) = inner.wait().await {
-            if error.raw_os_error() == Some(libc::ECHILD) {
-                return;
-            }
-            Timer::after(PAUSE).await;
+async fn reap(mut inner: Inner) {
+    while let Err(error) = inner.wait().await {
+        if error.raw_os_error() == Some(libc::ECHILD) {
+            return;
         }
+        Timer::after(PAUSE).await;
     }
 }
 
