@@ -5,7 +5,7 @@
 //!   its number names it.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus};
 
 use crate::channel::Receiver;
@@ -62,6 +62,7 @@ impl Exit {
 /// the portable way of waiting is used as well, so that it is tested.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(aqueduct_portable_poller)))]
 fn pidfd(pid: u32) -> Option<OwnedFd> {
+    use std::os::fd::FromRawFd;
     let pid = libc::pid_t::try_from(pid).ok()?;
     // SAFETY: takes two numbers and touches no memory of ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
