@@ -285,8 +285,8 @@ fn no_descriptor_is_left() {
         once();
         let before = common::proc::descriptors();
         (0..20).for_each(|_| once());
-        // Those that were dropped are waited for in the background.
-        common::until(|| common::proc::descriptors() == before);
+        // Those that were dropped are waited for in the background: one may have been counted before, and not be there now.
+        common::until(|| common::proc::descriptors() <= before);
     });
 }
 
