@@ -71,12 +71,14 @@
 //! - [`task`] starting, joining, cancelling · [`wait`] waiting, yielding, hooks · [`runtime`] runtimes and their options
 //! - [`channel`] channels · [`select!`], [`select_async!`], [`select`](mod@select) choosing among what may happen
 //! - [`sync`] locks and signals · [`generator`] coroutines resumed by hand, iterators made of them
-//! - [`net`] TCP, and a server for many connections · [`io`] any other descriptor, buffers · [`time`] sleeping, timeouts
+//! - [`net`] TCP, UDP and Unix sockets, and a server for many connections · [`io`] pipes, the standard streams, any other
+//!   descriptor, buffers · [`fs`] files · [`time`] sleeping, timeouts
+//! - [`process`] child processes · [`signal`] the system's signals on a channel
 //! - [`blocking()`] for closures that block a thread
 //! - [`prelude`] the single import
 //!
 //! Inside, arrows point one way: `coroutine` (stacks and switching) ← `runtime` (workers, queues, registry) ← `task`;
-//! `reactor` (pollers, sources, timers) ← `net`, `io`, `time`; `wait` is the only code that parks.
+//! `reactor` (pollers, sources, timers) ← `net`, `io`, `time` ← `process`, `signal`; `wait` is the only code that parks.
 //!
 //! # Features
 //!
@@ -96,15 +98,18 @@ compile_error!("aqueduct runs on Unix systems only");
 mod blocking;
 pub mod channel;
 mod coroutine;
+pub mod fs;
 pub mod generator;
 pub mod io;
 pub mod net;
 pub mod prelude;
 mod primitive;
+pub mod process;
 mod random;
 mod reactor;
 pub mod runtime;
 pub mod select;
+pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod time;

@@ -1,25 +1,19 @@
-//! Waiting for SIGINT or SIGTERM like for any other input: the signal handler writes a byte into a socket
-//! that a coroutine reads.
+//! Waiting for SIGINT or SIGTERM like for any other message.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 
-use aqueduct::io::Io;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::pipe;
+use aqueduct::channel::Receiver;
+use aqueduct::signal::{self, SIGINT, SIGTERM, Signal};
 
-pub(crate) struct StopSignals(Io<UnixStream>);
+pub(crate) struct StopSignals(Receiver<Signal>);
 
 /// From now on the two signals end `wait` rather than the process.
 pub(crate) fn on_stop() -> io::Result<StopSignals> {
-    let (reader, writer) = UnixStream::pair()?;
-    pipe::register(SIGINT, writer.try_clone()?)?;
-    pipe::register(SIGTERM, writer)?;
-    Ok(StopSignals(Io::new(reader)?))
+    signal::notify(&[SIGINT, SIGTERM]).map(StopSignals)
 }
 
 impl StopSignals {
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        self.0.read_exact(&mut [0; 1])
+        self.0.recv().map(drop).map_err(io::Error::other)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -64,7 +64,6 @@ use crate::reactor::{Direction, Source};
 pub struct Io<T> {
     // Declared before `io`, so that the poller forgets the descriptor before it is closed.
     source: Source,
-    fd: RawFd,
     io: T,
 }
 
@@ -75,16 +74,19 @@ impl<T: AsFd> Io<T> {
     /// # Errors
     /// When the descriptor cannot be made non-blocking.
     pub fn new(io: T) -> io::Result<Self> {
-        let fd = io.as_fd();
-        set_nonblocking(fd)?;
-        let fd = fd.as_raw_fd();
+        set_nonblocking(io.as_fd(), true)?;
+        Ok(Self::from_nonblocking(io))
+    }
+
+    /// As [`new`](Io::new), for what is non-blocking already, or is never asked for an operation that blocks.
+    pub(crate) fn from_nonblocking(io: T) -> Self {
         // SAFETY: the descriptor stays open until the source is dropped. `io.as_fd()` lent it for as long as
         // `io` is borrowed shared, and `Io` lends `io` only shared and gives it up only in `into_inner` and
         // on drop, both after the source is gone (`source-before-descriptor`, `no-replacement`). Moving `Io`
         // runs no code of `T`, so what was open stays open. A later `as_fd` may name another descriptor; it
         // is never asked for one here.
-        let source = unsafe { Source::new(fd) };
-        Ok(Self { source, fd, io })
+        let source = unsafe { Source::new(io.as_fd().as_raw_fd()) };
+        Self { source, io }
     }
 }
 
@@ -96,7 +98,7 @@ impl<T> Io<T> {
 
     /// Unwraps the value, after the poller has forgotten its descriptor, which stays non-blocking.
     pub fn into_inner(self) -> T {
-        let Self { source, fd: _, io } = self;
+        let Self { source, io } = self;
         drop(source);
         io
     }
@@ -153,6 +155,14 @@ impl<T> Io<T> {
     /// itself is closed when the wrapped value is dropped.
     pub fn close(&self) {
         self.source.close();
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.source.is_closed()
     }
 
     fn poll_with<R>(
@@ -251,18 +261,32 @@ crate::io::waiting::by_reference!(Io<T>, T);
 impl<T: fmt::Debug> fmt::Debug for Io<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io")
-            .field("fd", &self.fd)
-            .field("closed", &self.source.is_closed())
+            .field("fd", &self.source.fd())
+            .field("closed", &self.is_closed())
             .field("io", &self.io)
             .finish()
     }
 }
 
-fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Receives from a socket with flags, which `std` does not offer.
+pub(crate) fn recv(socket: BorrowedFd<'_>, buf: &mut [u8], flags: i32) -> io::Result<usize> {
+    // SAFETY: the descriptor is open (`BorrowedFd`), and the buffer is valid for writing as many bytes as are said.
+    let n = unsafe { libc::recv(socket.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) };
+    // Negative only when it failed.
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sets whether operations on the open file behind `fd` return instead of blocking.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     // SAFETY: plain system calls on an open descriptor (`BorrowedFd`); they touch no memory of ours.
-    let done = unsafe {
-        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
-        if flags == -1 { -1 } else { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }
-    };
-    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    if flags == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let wanted = if nonblocking { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: as above.
+    match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }

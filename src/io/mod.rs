@@ -25,8 +25,16 @@
 
 mod any;
 mod buffer;
+mod copy;
+mod pipe;
+pub(crate) mod pooled;
+mod stdio;
 pub(crate) mod waiting;
 
 pub use any::Io;
+pub(crate) use any::recv;
 pub use buffer::{BUFFER_SIZE, Buffer, buffer};
+pub use copy::{copy_bidirectional, copy_bidirectional_async};
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use waiting::{Readable, Writable};

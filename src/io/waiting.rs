@@ -111,9 +111,9 @@ macro_rules! readiness_future {
 readiness_future!(Readable, Direction::Read, "read", "`readable()`");
 readiness_future!(Writable, Direction::Write, "written", "`writable()`");
 
-/// Implements the four traits of a type by those of a shared reference to it.
+/// Implements the four traits of a type, or the two of one direction, by those of a shared reference to it.
 macro_rules! by_reference {
-    ($type:ty $(, $param:ident)?) => {
+    (read: $type:ty $(, $param:ident)?) => {
         impl $(<$param>)? std::io::Read for $type
         where
             $(for<'a> &'a $param: std::io::Read)?
@@ -126,26 +126,6 @@ macro_rules! by_reference {
             #[track_caller]
             fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
                 (&*self).read_vectored(bufs)
-            }
-        }
-
-        impl $(<$param>)? std::io::Write for $type
-        where
-            $(for<'a> &'a $param: std::io::Write)?
-        {
-            #[track_caller]
-            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                (&*self).write(buf)
-            }
-
-            #[track_caller]
-            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                (&*self).write_vectored(bufs)
-            }
-
-            #[track_caller]
-            fn flush(&mut self) -> std::io::Result<()> {
-                (&*self).flush()
             }
         }
 
@@ -167,6 +147,27 @@ macro_rules! by_reference {
                 bufs: &mut [std::io::IoSliceMut<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
                 std::pin::Pin::new(&mut &*self).poll_read_vectored(cx, bufs)
+            }
+        }
+    };
+    (write: $type:ty $(, $param:ident)?) => {
+        impl $(<$param>)? std::io::Write for $type
+        where
+            $(for<'a> &'a $param: std::io::Write)?
+        {
+            #[track_caller]
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                (&*self).write(buf)
+            }
+
+            #[track_caller]
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                (&*self).write_vectored(bufs)
+            }
+
+            #[track_caller]
+            fn flush(&mut self) -> std::io::Result<()> {
+                (&*self).flush()
             }
         }
 
@@ -204,6 +205,10 @@ macro_rules! by_reference {
                 std::pin::Pin::new(&mut &*self).poll_close(cx)
             }
         }
+    };
+    ($type:ty $(, $param:ident)?) => {
+        $crate::io::waiting::by_reference!(read: $type $(, $param)?);
+        $crate::io::waiting::by_reference!(write: $type $(, $param)?);
     };
 }
 pub(crate) use by_reference;

@@ -21,13 +21,17 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{TcpListener, TcpStream};
-use crate::reactor::TimerEntry;
+use futures::Stream;
+use socket2::SockAddr;
+
+use super::TcpListener;
+use super::pause::Pause;
+use crate::wait::{block_on, yield_if_spent};
 
 /// The first pause when short of descriptors or memory; each further one is twice as long. A guess.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
@@ -38,51 +42,88 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How many failed connections in a row are passed over without a pause. A guess.
 const HASTE_MAX: u32 = 64;
 
-/// The future of [`TcpListener::accept_async`].
+/// What accepts connections: [`TcpListener`] and [`UnixListener`](super::UnixListener). Sealed.
+pub trait Listener: sealed::Accepts {}
+
+impl<L: sealed::Accepts> Listener for L {}
+
+pub(super) mod sealed {
+    use std::fmt;
+    use std::io;
+    use std::task::{Context, Poll};
+
+    pub trait Accepts: fmt::Debug + Sized {
+        /// The connections.
+        type Stream;
+        /// The addresses of their other ends.
+        type Address;
+
+        /// One attempt, which leaves no waker.
+        #[doc(hidden)]
+        fn try_accept_once(&self) -> io::Result<(Self::Stream, Self::Address)>;
+
+        /// One attempt; the waker is left if nobody has come.
+        #[doc(hidden)]
+        fn poll_accept_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
+
+        /// Whether it was closed by hand.
+        #[doc(hidden)]
+        fn has_closed(&self) -> bool;
+    }
+}
+use sealed::Accepts;
+
+/// Waits for a connection in Go style.
+#[track_caller]
+pub(super) fn accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Address)> {
+    yield_if_spent();
+    match listener.try_accept_once() {
+        Err(error) if verdict(&error) != Verdict::Fatal => block_on(Accept::new(listener)),
+        done => done,
+    }
+}
+
+/// Looks for a connection without waiting: `WouldBlock` when there is none. Those that failed are passed over.
+pub(super) fn try_accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Address)> {
+    for _ in 1..HASTE_MAX {
+        match listener.try_accept_once() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock && verdict(&error) == Verdict::Again => {}
+            done => return done,
+        }
+    }
+    listener.try_accept_once()
+}
+
+/// The future of `accept_async` of [`TcpListener`] and [`UnixListener`](super::UnixListener).
 #[must_use = "futures do nothing unless awaited, or waited for with `.wait()`"]
-pub struct Accept<'a> {
-    listener: &'a TcpListener,
+pub struct Accept<'a, L: Listener = TcpListener> {
+    listener: &'a L,
     failures: u32,
     pause: Option<Pause>,
 }
 
-/// A wait by the clock between two attempts.
-struct Pause {
-    length: Duration,
-    timer: TimerEntry,
-}
-
-impl<'a> Accept<'a> {
-    pub(super) fn new(listener: &'a TcpListener) -> Self {
+impl<'a, L: Listener> Accept<'a, L> {
+    pub(super) fn new(listener: &'a L) -> Self {
         Self { listener, failures: 0, pause: None }
-    }
-
-    pub(super) fn listener(&self) -> &'a TcpListener {
-        self.listener
     }
 
     /// Ready when the next attempt may be made.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.pause {
             // A listener closed meanwhile says so at the attempt.
-            Some(pause) if !self.listener.is_closed() => pause.timer.poll_expired(cx),
+            Some(pause) if !self.listener.has_closed() => pause.poll(cx),
             _ => Poll::Ready(()),
         }
     }
-
-    fn start_pause(&mut self) {
-        let length = self.pause.as_ref().map_or(PAUSE_FIRST, |pause| (pause.length * 2).min(PAUSE_MAX));
-        self.pause = Some(Pause { length, timer: TimerEntry::new(Instant::now() + length) });
-    }
 }
 
-impl Future for Accept<'_> {
-    type Output = io::Result<(TcpStream, SocketAddr)>;
+impl<L: Listener> Future for Accept<'_, L> {
+    type Output = io::Result<(L::Stream, L::Address)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             ready!(self.poll_pause(cx));
-            let error = match ready!(self.listener.poll_accept(cx)) {
+            let error = match ready!(self.listener.poll_accept_once(cx)) {
                 Ok(accepted) => {
                     (self.failures, self.pause) = (0, None);
                     return Poll::Ready(Ok(accepted));
@@ -93,7 +134,7 @@ impl Future for Accept<'_> {
             match verdict(&error) {
                 Verdict::Fatal => return Poll::Ready(Err(error)),
                 Verdict::Again if self.failures < HASTE_MAX => {}
-                Verdict::Again | Verdict::Short => self.start_pause(),
+                Verdict::Again | Verdict::Short => Pause::start(&mut self.pause, PAUSE_FIRST, PAUSE_MAX),
             }
         }
     }
@@ -136,22 +177,55 @@ pub(super) fn verdict(error: &io::Error) -> Verdict {
     }
 }
 
+/// The iterator of `incoming` of [`TcpListener`] and [`UnixListener`](super::UnixListener). Each step waits for
+/// a connection; it ends when the listener is closed.
+#[derive(Debug)]
+pub struct Incoming<'a, L: Listener = TcpListener> {
+    pub(super) listener: &'a L,
+}
+
+impl<L: Listener> Iterator for Incoming<'_, L> {
+    type Item = io::Result<L::Stream>;
+
+    #[track_caller]
+    fn next(&mut self) -> Option<Self::Item> {
+        let accepted = accept(self.listener).map(|(stream, _)| stream);
+        if accepted.is_err() && self.listener.has_closed() { None } else { Some(accepted) }
+    }
+}
+
+/// The stream of `incoming_async` of [`TcpListener`] and [`UnixListener`](super::UnixListener). It ends when the
+/// listener is closed.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct IncomingStream<'a, L: Listener = TcpListener> {
+    pub(super) accept: Accept<'a, L>,
+}
+
+impl<L: Listener> Stream for IncomingStream<'_, L> {
+    type Item = io::Result<L::Stream>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let accepted = ready!(Pin::new(&mut self.accept).poll(cx)).map(|(stream, _)| stream);
+        let over = accepted.is_err() && self.accept.listener.has_closed();
+        Poll::Ready(if over { None } else { Some(accepted) })
+    }
+}
+
 /// One attempt; the new socket is non-blocking and closed on exec.
-pub(super) fn accept_nonblocking(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, peer) = sys::accept(listener)?;
-    let peer = peer.as_socket().ok_or_else(|| io::Error::other("a TCP peer without an internet address"))?;
-    Ok((TcpStream::from_nonblocking(socket), peer))
+pub(super) fn accept_nonblocking(listener: &impl AsFd) -> io::Result<(OwnedFd, SockAddr)> {
+    sys::accept(listener.as_fd())
 }
 
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd"))]
 mod sys {
     use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
     use socket2::SockAddr;
 
     /// One system call where `std` needs two: the new socket is made non-blocking by `accept4` itself.
-    pub(super) fn accept(listener: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SockAddr)> {
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: `try_init` wants the storage and its length to be valid for the family written there; it
         // hands us both, and on success the kernel has filled them in.
@@ -165,30 +239,30 @@ mod sys {
             })?
         };
         // SAFETY: `accept4` has just returned this descriptor; nobody else owns it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok((socket.into(), peer))
+        Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer))
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd")))]
 mod sys {
     use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
 
-    use socket2::SockAddr;
+    use socket2::{SockAddr, SockRef};
 
-    pub(super) fn accept(listener: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SockAddr)> {
-        let (socket, peer) = listener.accept()?;
+    pub(super) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+        let (socket, peer) = SockRef::from(&listener).accept()?;
         socket.set_nonblocking(true)?;
-        Ok((socket, peer.into()))
+        Ok((socket.into(), peer))
     }
 }
 
-impl fmt::Debug for Accept<'_> {
+impl<L: Listener> fmt::Debug for Accept<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accept")
             .field("listener", &self.listener)
             .field("failures", &self.failures)
-            .field("pause", &self.pause.as_ref().map(|pause| pause.length))
+            .field("pause", &self.pause)
             .finish()
     }
 }

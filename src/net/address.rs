@@ -20,6 +20,40 @@ pub trait ToSocketAddrs: sealed::Target {}
 
 impl<T: sealed::Target + ?Sized> ToSocketAddrs for T {}
 
+/// Looks a name up: the addresses of `host:port`, in the resolver's order. What is numeric already is returned
+/// as it is, without waiting.
+///
+/// # Blocking
+/// This coroutine; outside the scheduler, this thread. The resolver itself runs on the pool of
+/// [`blocking`](crate::blocking()).
+///
+/// # Errors
+/// The resolver's; [`io::ErrorKind::InvalidInput`] for what is no address.
+///
+/// # Examples
+/// ```
+/// let addresses: Vec<_> = aqueduct::net::lookup_host("127.0.0.1:80")?.collect();
+/// assert_eq!(addresses, ["127.0.0.1:80".parse().unwrap()]);
+/// # std::io::Result::Ok(())
+/// ```
+#[track_caller]
+pub fn lookup_host<A: ToSocketAddrs>(name: A) -> io::Result<vec::IntoIter<SocketAddr>> {
+    crate::block_on(name.addresses().resolve())
+}
+
+/// The future form of [`lookup_host`].
+///
+/// # Cancel safety
+/// Dropped: *nothing happened*.
+///
+/// # Errors
+/// As [`lookup_host`].
+pub async fn lookup_host_async<A: ToSocketAddrs>(name: A) -> io::Result<vec::IntoIter<SocketAddr>> {
+    let addresses = name.addresses().resolve();
+    drop(name);
+    addresses.await
+}
+
 /// Where to connect or bind to.
 #[derive(Debug)]
 pub enum Addresses {

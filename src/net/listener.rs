@@ -1,21 +1,21 @@
 //! Listening sockets.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use futures::Stream;
-
-use super::accept::{self, Accept, Verdict};
+use super::accept::sealed::Accepts;
+use super::accept::{self, Accept, Incoming, IncomingStream};
 use super::address::no_address;
 use super::connect::nonblocking_socket;
+use super::socket::{Shared, socket_handles};
 use super::{TcpStream, ToSocketAddrs};
-use crate::reactor::{Direction, Source};
-use crate::wait::{block_on, yield_if_spent};
+use crate::reactor::Direction;
+use crate::wait::block_on;
 
 /// How many connections the system completes ahead of `accept`; it lowers this to its own limit
 /// (`net.core.somaxconn`, 4096 on Linux).
@@ -47,14 +47,7 @@ const BACKLOG: i32 = 4096;
 /// # }
 /// ```
 pub struct TcpListener {
-    shared: Arc<Shared>,
-}
-
-/// What the handles of one listener share.
-struct Shared {
-    // Declared before the socket, so that the poller forgets the descriptor before it is closed.
-    source: Source,
-    socket: std::net::TcpListener,
+    shared: Arc<Shared<std::net::TcpListener>>,
 }
 
 impl TcpListener {
@@ -92,46 +85,9 @@ impl TcpListener {
         Err(last_error.unwrap_or_else(no_address))
     }
 
-    /// Takes over a listening socket, which is made non-blocking.
-    pub fn from_std(socket: std::net::TcpListener) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self::from_nonblocking(socket))
-    }
-
-    fn from_nonblocking(socket: std::net::TcpListener) -> Self {
-        // SAFETY: `Shared` owns the socket, lends it only shared (`std::net::TcpListener` cannot be closed or
-        // replaced through a shared reference), and drops the source first (`source-before-descriptor`).
-        let source = unsafe { Source::new(socket.as_raw_fd()) };
-        Self { shared: Arc::new(Shared { source, socket }) }
-    }
-
-    /// Gives the socket up, still non-blocking. When other handles exist it is a duplicate of theirs.
-    ///
-    /// # Errors
-    /// When it has to be duplicated and cannot be.
-    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        match Arc::try_unwrap(self.shared) {
-            Ok(Shared { source, socket }) => {
-                drop(source);
-                Ok(socket)
-            }
-            Err(shared) => shared.socket.try_clone(),
-        }
-    }
-
-    /// Another handle to the same socket, [`close`](TcpListener::close) included; unlike its namesake in
-    /// `std` it costs no descriptor and never fails.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(self.clone_handle())
-    }
-
-    pub(super) fn clone_handle(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
-    }
-
     /// The address it listens at.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.shared.socket.local_addr()
+        self.shared.socket().local_addr()
     }
 
     /// Waits for a connection, and returns it with its peer's address. Any number may wait at once; each
@@ -146,11 +102,16 @@ impl TcpListener {
     /// after them as before.
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        yield_if_spent();
-        match self.try_accept() {
-            Err(error) if accept::verdict(&error) != Verdict::Fatal => block_on(self.accept_async()),
-            done => done,
-        }
+        accept::accept(self)
+    }
+
+    /// Accepts a connection that has come already. Never waits.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is none; else as [`accept`](TcpListener::accept), and the
+    /// system's when it is short of descriptors or memory: nothing is tried again here.
+    pub fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        accept::try_accept(self)
     }
 
     /// The future form of [`accept`](TcpListener::accept).
@@ -166,7 +127,7 @@ impl TcpListener {
         Incoming { listener: self }
     }
 
-    /// The connections as they come, as a [`Stream`]. Ends when the listener is [closed](TcpListener::close).
+    /// The connections as they come, as a [`Stream`](futures::Stream). Ends when the listener is [closed](TcpListener::close).
     pub fn incoming_async(&self) -> IncomingStream<'_> {
         IncomingStream { accept: self.accept_async() }
     }
@@ -176,39 +137,46 @@ impl TcpListener {
     /// One that is [short of descriptors](TcpListener#running-short) learns of it at its next attempt, half a
     /// second later at most. The descriptor is released when the last handle is dropped. Never waits.
     pub fn close(&self) {
-        self.shared.source.close();
+        self.shared.source().close();
         // Linux stops listening at once; elsewhere this may be refused, and the end comes with the last
         // handle.
-        let _ = socket2::SockRef::from(&self.shared.socket).shutdown(std::net::Shutdown::Both);
-    }
-
-    /// Whether [`close`](TcpListener::close) has been called.
-    pub(super) fn is_closed(&self) -> bool {
-        self.shared.source.is_closed()
+        let _ = socket2::SockRef::from(self.shared.socket()).shutdown(std::net::Shutdown::Both);
     }
 
     /// Sets `IP_TTL` of the connections to come.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.shared.socket.set_ttl(ttl)
+        self.shared.socket().set_ttl(ttl)
     }
 
     /// The value of `IP_TTL`.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.shared.socket.ttl()
+        self.shared.socket().ttl()
+    }
+}
+
+socket_handles!(TcpListener, std::net::TcpListener);
+
+impl Accepts for TcpListener {
+    type Stream = TcpStream;
+    type Address = SocketAddr;
+
+    fn try_accept_once(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.shared.attempt(Direction::Read, accept_one)
     }
 
-    /// Takes the error the system holds for this socket (`SO_ERROR`), if any.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.shared.socket.take_error()
+    fn poll_accept_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        self.shared.source().poll_io(Direction::Read, cx, || accept_one(self.shared.socket()))
     }
 
-    fn try_accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.shared.source.try_io(Direction::Read, || accept::accept_nonblocking(&self.shared.socket))
+    fn has_closed(&self) -> bool {
+        self.is_closed()
     }
+}
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.shared.source.poll_io(Direction::Read, cx, || accept::accept_nonblocking(&self.shared.socket))
-    }
+fn accept_one(socket: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = accept::accept_nonblocking(socket)?;
+    let peer = peer.as_socket().ok_or_else(|| io::Error::other("a TCP peer without an internet address"))?;
+    Ok((TcpStream::from_nonblocking(stream.into()), peer))
 }
 
 fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -217,55 +185,6 @@ fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// The iterator of [`TcpListener::incoming`]. Each step waits for a connection.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    listener: &'a TcpListener,
-}
-
-impl Iterator for Incoming<'_> {
-    type Item = io::Result<TcpStream>;
-
-    #[track_caller]
-    fn next(&mut self) -> Option<Self::Item> {
-        let accepted = self.listener.accept().map(|(stream, _)| stream);
-        if accepted.is_err() && self.listener.is_closed() { None } else { Some(accepted) }
-    }
-}
-
-/// The stream of [`TcpListener::incoming_async`].
-#[derive(Debug)]
-#[must_use = "streams do nothing unless polled"]
-pub struct IncomingStream<'a> {
-    accept: Accept<'a>,
-}
-
-impl Stream for IncomingStream<'_> {
-    type Item = io::Result<TcpStream>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        use std::future::Future;
-        let accepted = ready!(Pin::new(&mut self.accept).poll(cx)).map(|(stream, _)| stream);
-        Poll::Ready(if accepted.is_err() && self.accept.listener().is_closed() {
-            None
-        } else {
-            Some(accepted)
-        })
-    }
-}
-
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.socket.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.shared.socket.as_raw_fd()
-    }
 }
 
 impl fmt::Debug for TcpListener {

@@ -160,6 +160,12 @@ impl Source {
     pub(crate) fn is_closed(&self) -> bool {
         self.slot.readiness(Direction::Read).load().is_closed()
     }
+
+    /// The descriptor, for diagnostics.
+    pub(crate) fn fd(&self) -> RawFd {
+        lock(self.slot.tenancy()).fd
+    }
+
     fn poll_with<R>(
         &self,
         direction: Direction,

@@ -34,6 +34,19 @@ impl Child {
 
     /// Runs `body` in the child and returns how that ended. Several children of one test are told apart by `case`.
     pub(crate) fn run(self, case: &str, body: impl FnOnce()) -> Ended {
+        let mut command = match self.command(case, body) {
+            Some(command) => command,
+            // In the child, on the way to another case.
+            None => return Ended { status: ExitStatus::default(), output: AT_THE_END.into() },
+        };
+        let output = command.output().expect("a child process");
+        let text = [output.stdout, output.stderr].concat();
+        Ended { status: output.status, output: String::from_utf8_lossy(&text).into_owned() }
+    }
+
+    /// Runs `body` if this is the child; else gives the command that starts it, for a test that talks to it. `None`
+    /// in the child, on the way to another case.
+    pub(crate) fn command(self, case: &str, body: impl FnOnce()) -> Option<Command> {
         let key = format!("{} {case}", self.test);
         match std::env::var(VARIABLE) {
             Ok(name) if name == key => {
@@ -42,21 +55,18 @@ impl Child {
                 println!("{AT_THE_END}");
                 std::process::exit(0);
             }
-            // In the child, on the way to another case.
-            Ok(_) => return Ended { status: ExitStatus::default(), output: AT_THE_END.into() },
+            Ok(_) => return None,
             Err(_) => {}
         }
         let test_path = self.test.split_once("::").map_or(self.test, |(_crate, path)| path);
-        let output = Command::new(std::env::current_exe().expect("the test binary"))
+        let mut command = Command::new(std::env::current_exe().expect("the test binary"));
+        command
             .args(["--exact", test_path, "--nocapture", "--include-ignored", "--test-threads=1"])
             .env(VARIABLE, key)
             .env("RUST_BACKTRACE", "0")
             .envs(self.variables)
-            .stdin(Stdio::null())
-            .output()
-            .expect("a child process");
-        let text = [output.stdout, output.stderr].concat();
-        Ended { status: output.status, output: String::from_utf8_lossy(&text).into_owned() }
+            .stdin(Stdio::null());
+        Some(command)
     }
 }
 

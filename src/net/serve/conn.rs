@@ -67,7 +67,7 @@ impl Read for Conn {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = match self.has_read {
             true => self.stream.read(buf),
-            false => self.stream.read_unless(buf, |cx| self.registration.poll_stop(cx)),
+            false => self.stream.shared.read_unless(buf, |cx| self.registration.poll_stop(cx)),
         };
         self.note(read)
     }

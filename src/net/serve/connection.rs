@@ -101,12 +101,12 @@ where
 
     /// Waits for input, or for the server to stop.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let stream = self.conn.stream();
+        let stream = &*self.conn.stream().shared;
         let input = if self.was_drained { stream.poll_input(cx) } else { stream.poll_input_surely(cx) };
         match input {
             // A peer that has reset the connection is the handler's to see, as its end is; a closed stream is
             // nobody's.
-            Poll::Ready(_) if stream.is_closed() => Poll::Ready(Next::End),
+            Poll::Ready(_) if stream.io.is_closed() => Poll::Ready(Next::End),
             Poll::Ready(_) if self.conn.registration().is_stopping() => Poll::Ready(self.next_at_stop()),
             Poll::Ready(_) => Poll::Ready(Next::Message),
             Poll::Pending => {
@@ -119,7 +119,7 @@ where
 
     fn next_at_stop(&mut self) -> Next {
         self.messages_at_stop += 1;
-        if self.messages_at_stop <= MESSAGES_AT_STOP && self.conn.stream().has_input() {
+        if self.messages_at_stop <= MESSAGES_AT_STOP && self.conn.stream().shared.has_input() {
             Next::Message
         } else {
             Next::End
@@ -133,7 +133,7 @@ where
         self.conn.begin_message();
         let handled = catch_unwind(AssertUnwindSafe(|| (service.handler)(&mut self.conn, state)));
         match self.judge(handled) {
-            Some(()) if !self.conn.stream().at_end() => Next::Message,
+            Some(()) if !self.conn.stream().shared.at_end() => Next::Message,
             _ => Next::End,
         }
     }
@@ -163,7 +163,7 @@ where
     /// A handler that asks for a whole message finds the peer's end (or the server's) instead: an ordinary
     /// end, unless a part had been read.
     fn ended_between_messages(&self, error: &io::Error) -> bool {
-        let is_end = || self.conn.stream().at_end() || self.conn.registration().is_stopping();
+        let is_end = || self.conn.stream().shared.at_end() || self.conn.registration().is_stopping();
         error.kind() == io::ErrorKind::UnexpectedEof && !self.conn.has_read() && is_end()
     }
 }
