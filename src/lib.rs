@@ -96,6 +96,7 @@ compile_error!("aqueduct runs on Unix systems only");
 mod blocking;
 pub mod channel;
 mod coroutine;
+pub mod executor;
 pub mod generator;
 pub mod io;
 pub mod net;
