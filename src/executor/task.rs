@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// A task spawned on an [`Executor`](super::Executor) or a [`LocalExecutor`](super::LocalExecutor). It is a future of the task's
 /// output; in Go-style code, `task.wait()`.
@@ -41,7 +41,7 @@ pub struct Task<T> {
 
 impl<T> Task<T> {
     pub(super) fn shared(handle: Handle<T>) -> Self {
-        Self { inner: FallibleTask { inner: Inner::Shared(handle) } }
+        Self { inner: FallibleTask { inner: Inner::Shared { handle, polled: false } } }
     }
 
     pub(super) fn local(handle: JoinHandle<Output<T>>) -> Self {
@@ -133,7 +133,11 @@ pub struct FallibleTask<T> {
 }
 
 enum Inner<T> {
-    Shared(Handle<T>),
+    Shared {
+        handle: Handle<T>,
+        /// A waker has been left with the task.
+        polled: bool,
+    },
     Local(JoinHandle<Output<T>>),
     /// Detached: nothing is left to cancel.
     Gone,
@@ -142,11 +146,7 @@ enum Inner<T> {
 impl<T> FallibleTask<T> {
     /// As [`Task::detach`].
     pub fn detach(mut self) {
-        match mem::replace(&mut self.inner, Inner::Gone) {
-            Inner::Shared(handle) => handle.detach(),
-            // Dropping it detaches.
-            Inner::Local(_) | Inner::Gone => {}
-        }
+        self.let_go();
     }
 
     /// As [`Task::cancel`].
@@ -159,7 +159,7 @@ impl<T> FallibleTask<T> {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match &self.inner {
-            Inner::Shared(handle) => handle.is_finished(),
+            Inner::Shared { handle, .. } => handle.is_finished(),
             Inner::Local(handle) => handle.is_finished(),
             Inner::Gone => true,
         }
@@ -167,9 +167,24 @@ impl<T> FallibleTask<T> {
 
     fn request_cancel(&self) {
         match &self.inner {
-            Inner::Shared(handle) if !handle.is_finished() => handle.metadata().cancel(),
+            Inner::Shared { handle, .. } if !handle.is_finished() => handle.metadata().cancel(),
             Inner::Local(handle) if !handle.is_finished() => handle.cancel(),
             _ => {}
+        }
+    }
+
+    /// Gives up the handle, and takes back the waker that it was polled with: async-task would keep it until the task ends.
+    fn let_go(&mut self) {
+        match mem::replace(&mut self.inner, Inner::Gone) {
+            Inner::Shared { mut handle, polled } => {
+                if polled && !handle.is_finished() {
+                    // What it may give is dropped here, as `detach` would.
+                    let _ = Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop()));
+                }
+                handle.detach();
+            }
+            // Dropping it detaches.
+            Inner::Local(_) | Inner::Gone => {}
         }
     }
 }
@@ -179,11 +194,14 @@ impl<T> Future for FallibleTask<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         match &mut self.inner {
-            Inner::Shared(handle) => match ready!(Pin::new(handle).poll(cx)).take() {
-                Ok(output) => Poll::Ready(Some(output)),
-                Err(Failure::Cancelled) => Poll::Ready(None),
-                Err(Failure::Panicked(payload)) => std::panic::resume_unwind(payload),
-            },
+            Inner::Shared { handle, polled } => {
+                *polled = true;
+                match ready!(Pin::new(handle).poll(cx)).take() {
+                    Ok(output) => Poll::Ready(Some(output)),
+                    Err(Failure::Cancelled) => Poll::Ready(None),
+                    Err(Failure::Panicked(payload)) => std::panic::resume_unwind(payload),
+                }
+            }
             Inner::Local(handle) => match ready!(Pin::new(handle).poll(cx)) {
                 Ok(output) => Poll::Ready(Some(output.into_value())),
                 Err(error) if error.is_cancelled() => Poll::Ready(None),
@@ -197,9 +215,7 @@ impl<T> Future for FallibleTask<T> {
 impl<T> Drop for FallibleTask<T> {
     fn drop(&mut self) {
         self.request_cancel();
-        if let Inner::Shared(handle) = mem::replace(&mut self.inner, Inner::Gone) {
-            handle.detach();
-        }
+        self.let_go();
     }
 }
 

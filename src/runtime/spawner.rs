@@ -1,7 +1,7 @@
 //! The spawning traits of `futures`, for code that is generic over where it spawns.
 
 use crate::runtime::scheduler::Scheduler;
-use crate::runtime::{Handle, LocalRuntime, Runtime};
+use crate::runtime::{Handle, LocalRuntime};
 use crate::task::header::Kind;
 use futures::task::{FutureObj, LocalFutureObj, LocalSpawn, Spawn, SpawnError};
 use std::panic::Location;
@@ -28,7 +28,8 @@ impl Scheduler {
 }
 
 /// Spawns a future and detaches it. In generic code: `spawner.spawn(future)`, `spawner.spawn_with_handle(future)` of
-/// `futures::task::SpawnExt`.
+/// `futures::task::SpawnExt`. A [`Runtime`](crate::Runtime) lends its [`handle`](crate::Runtime::handle). (Were the trait
+/// implemented for it as well, `runtime.spawn` would mean the trait's wherever that is imported.)
 ///
 /// # Errors
 /// When the runtime has begun to shut down; the future is dropped.
@@ -54,18 +55,6 @@ impl Spawn for Handle {
 
     fn status(&self) -> Result<(), SpawnError> {
         self.scheduler().spawn_status()
-    }
-}
-
-/// As for [`Handle`].
-impl Spawn for Runtime {
-    #[track_caller]
-    fn spawn_obj(&self, future: FutureObj<'static, ()>) -> Result<(), SpawnError> {
-        self.handle().spawn_obj(future)
-    }
-
-    fn status(&self) -> Result<(), SpawnError> {
-        self.handle().status()
     }
 }
 
