@@ -73,6 +73,8 @@
 //! - [`sync`] locks and signals · [`generator`] coroutines resumed by hand, iterators made of them
 //! - [`net`] TCP, and a server for many connections · [`io`] any other descriptor, buffers · [`time`] sleeping, timeouts
 //! - [`blocking()`] for closures that block a thread
+//! - [`executor`] executors driven by hand, with the verbs of `async-executor`
+//! - [`migration`] coming from Go, tokio, smol, may, flume, crossbeam
 //! - [`prelude`] the single import
 //!
 //! Inside, arrows point one way: `coroutine` (stacks and switching) ← `runtime` (workers, queues, registry) ← `task`;
@@ -99,6 +101,7 @@ mod coroutine;
 pub mod executor;
 pub mod generator;
 pub mod io;
+pub mod migration;
 pub mod net;
 pub mod prelude;
 mod primitive;

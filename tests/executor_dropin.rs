@@ -160,10 +160,7 @@ macro_rules! programs_of {
             let text = |f: &mut dyn FnMut()| common::panic_of(f);
             let (mut bad, mut bad_fallible) = (Some(bad), Some(bad_fallible));
             assert_eq!(text(&mut || block_on(bad.take().unwrap())), "of the task");
-            assert_eq!(
-                text(&mut || _ = block_on(bad_fallible.take().unwrap())),
-                "of the fallible task"
-            );
+            assert_eq!(text(&mut || _ = block_on(bad_fallible.take().unwrap())), "of the fallible task");
             let mut bad_cancelled = Some(bad_cancelled);
             assert_eq!(
                 text(&mut || _ = block_on(bad_cancelled.take().unwrap().cancel())),
@@ -177,8 +174,7 @@ macro_rules! programs_of {
             let _dog = watchdog!(20);
             let executor = $Executor::new();
             let futures = (0..50).map(|i| if i == 25 { panic!("at 25") } else { ready(i) });
-            let caught =
-                catch_unwind(AssertUnwindSafe(|| executor.spawn_many(futures, &mut Vec::new())));
+            let caught = catch_unwind(AssertUnwindSafe(|| executor.spawn_many(futures, &mut Vec::new())));
             assert!(caught.is_err());
             let task = executor.spawn(ready(0));
             assert_eq!(block_on(executor.run(task)), 0);
@@ -393,7 +389,8 @@ macro_rules! programs_of {
             let _dog = watchdog!(20);
             let polled = Arc::new(AtomicUsize::new(0));
             let (one, other) = ($Executor::new(), $Executor::new());
-            let (mut run_one, mut run_other) = (pin!(one.run(pending::<()>())), pin!(other.run(pending::<()>())));
+            let (mut run_one, mut run_other) =
+                (pin!(one.run(pending::<()>())), pin!(other.run(pending::<()>())));
             assert!(block_on(poll_once(run_one.as_mut())).is_none());
             assert!(block_on(poll_once(run_other.as_mut())).is_none());
             let seen = polled.clone();
@@ -583,7 +580,9 @@ macro_rules! programs_of_shared {
             drop(runs[told].take());
             assert!(bells[other].rung() > before, "the other one is told");
             let waker = Waker::from(bells[other].clone());
-            assert!(runs[other].as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(
+                runs[other].as_mut().unwrap().as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+            );
             assert!(task.is_finished());
         }
 

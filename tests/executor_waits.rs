@@ -442,8 +442,18 @@ fn wakes_from_elsewhere_reach_an_idle_local_executor() {
 fn two_runs_of_a_local_executor_at_once() {
     let _dog = watchdog!(20);
     let executor = LocalExecutor::new();
-    let (one, other) = (executor.spawn(time::Timer::after(SOON)), executor.spawn(time::Timer::after(SOON * 2)));
-    let both = join(executor.run(async { one.await; 1 }), executor.run(async { other.await; 2 }));
+    let (one, other) =
+        (executor.spawn(time::Timer::after(SOON)), executor.spawn(time::Timer::after(SOON * 2)));
+    let both = join(
+        executor.run(async {
+            one.await;
+            1
+        }),
+        executor.run(async {
+            other.await;
+            2
+        }),
+    );
     assert_eq!(foreign::block_on(both), (1, 2));
     // One that is given up while it waits leaves the other one.
     let (tx, rx) = futures::channel::oneshot::channel();
@@ -551,7 +561,8 @@ fn a_local_executor_in_a_task_of_a_local_runtime() {
 fn a_panic_of_the_main_future_leaves_the_local_executor_usable() {
     let _dog = watchdog!(20);
     let executor = LocalExecutor::new();
-    let caught = catch_unwind(AssertUnwindSafe(|| block_on(executor.run(async { panic!("of the main future") }))));
+    let caught =
+        catch_unwind(AssertUnwindSafe(|| block_on(executor.run(async { panic!("of the main future") }))));
     assert_eq!(common::panic_text(&*caught.unwrap_err()), "of the main future");
     let task = executor.spawn(ready(7));
     assert_eq!(block_on(executor.run(task)), 7);
@@ -623,7 +634,10 @@ fn storm_of_random_ends() {
                             let _output = block_on(task);
                         }
                         _ => {
-                            let first = select(task.fallible(), Box::pin(time::Timer::after(Duration::from_micros(50))));
+                            let first = select(
+                                task.fallible(),
+                                Box::pin(time::Timer::after(Duration::from_micros(50))),
+                            );
                             drop(block_on(first));
                         }
                     }

@@ -8,8 +8,8 @@ use aqueduct::{Handle, LocalRuntime, Wait, channel, go, time, yield_now_async};
 use common::{Drops, Latch, watchdog};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{
-    self, AbortHandle, Abortable, BoxFuture, Either, FutureExt, LocalBoxFuture, TryFutureExt, join_all, select_all,
-    try_join_all,
+    self, AbortHandle, Abortable, BoxFuture, Either, FutureExt, LocalBoxFuture, TryFutureExt, join_all,
+    select_all, try_join_all,
 };
 use futures::sink::SinkExt;
 use futures::stream::{self, FuturesOrdered, FuturesUnordered, StreamExt, TryStreamExt};
@@ -73,12 +73,18 @@ fn boxed_futures() {
         future::ready(2).map(|n| n + 1).then(|n| async move { n * 2 }).inspect(|_| ()).fuse()
     });
     everywhere("TryFutureExt", || {
-        async { Err::<usize, &str>("no") }.or_else(|text| async move { Ok::<_, ()>(text.len()) }).unwrap_or_else(|()| 0)
+        async { Err::<usize, &str>("no") }
+            .or_else(|text| async move { Ok::<_, ()>(text.len()) })
+            .unwrap_or_else(|()| 0)
     });
     everywhere("catch_unwind of futures", || {
-        async { if true { std::panic::resume_unwind(Box::new(7_u32)) } }
-            .catch_unwind()
-            .map(|result| *result.unwrap_err().downcast::<u32>().unwrap())
+        async {
+            if true {
+                std::panic::resume_unwind(Box::new(7_u32))
+            }
+        }
+        .catch_unwind()
+        .map(|result| *result.unwrap_err().downcast::<u32>().unwrap())
     });
 }
 
@@ -97,9 +103,8 @@ fn joins_and_selects_of_many() {
         try_join_all((0..40).map(|n| async move { if n == 17 { Err(n) } else { Ok(after(n % 3).await) } }))
     });
     everywhere("select_all", || {
-        select_all((1..10).rev().map(|n| after(n).boxed())).then(|(first, _, rest)| async move {
-            (first, join_all(rest).await.iter().sum::<u64>())
-        })
+        select_all((1..10).rev().map(|n| after(n).boxed()))
+            .then(|(first, _, rest)| async move { (first, join_all(rest).await.iter().sum::<u64>()) })
     });
     everywhere("select_ok", || {
         future::select_ok((0..5).map(|n| async move { if n < 4 { Err(n) } else { Ok(n) } }.boxed()))
@@ -110,7 +115,11 @@ fn joins_and_selects_of_many() {
             Either::Left((value, _)) => value,
             Either::Right((value, _)) => value + 1_000,
         };
-        (first, futures::join!(after(3), after(2)), futures::try_join!(async { Ok::<_, ()>(1) }, async { Ok(2) }))
+        (
+            first,
+            futures::join!(after(3), after(2)),
+            futures::try_join!(async { Ok::<_, ()>(1) }, async { Ok(2) }),
+        )
     });
     everywhere("futures' select! macro", || async {
         let (mut slow, mut fast) = (after(100).boxed().fuse(), after(1).boxed().fuse());
@@ -360,7 +369,8 @@ fn generic_code_spawns_locally() {
         let handles: Vec<_> = (1..=4)
             .map(|n| {
                 let seen = seen.clone();
-                let future: LocalBoxFuture<'static, ()> = async move { seen.set(seen.get() + n) }.boxed_local();
+                let future: LocalBoxFuture<'static, ()> =
+                    async move { seen.set(seen.get() + n) }.boxed_local();
                 spawner.spawn_local_with_handle(future).unwrap()
             })
             .collect();
@@ -433,7 +443,8 @@ fn async_trait_objects() {
         }
     });
     let store: Box<dyn Store> = Box::new(Waiting(tx));
-    let client = runtime.spawn(async move { (store.get("known").await, store.get_or("unknown", "none").await) });
+    let client =
+        runtime.spawn(async move { (store.get("known").await, store.get_or("unknown", "none").await) });
     assert_eq!(client.join().unwrap(), (Some("served".into()), "none".into()));
     server.join().unwrap();
 }
@@ -456,7 +467,8 @@ impl Local for Rc<Cell<usize>> {
 fn local_async_trait_objects() {
     let _dog = watchdog!(30);
     let runtime = LocalRuntime::new().unwrap();
-    let objects: Vec<Box<dyn Local>> = (0..3_usize).map(|n| Box::new(Rc::new(Cell::new(n))) as Box<dyn Local>).collect();
+    let objects: Vec<Box<dyn Local>> =
+        (0..3_usize).map(|n| Box::new(Rc::new(Cell::new(n))) as Box<dyn Local>).collect();
     let task = runtime.spawn(async move {
         let mut sum = 0;
         for object in &objects {
@@ -486,10 +498,8 @@ fn join_handles_are_futures_like_any_other() {
         sum
     });
     assert_eq!(sum.join().unwrap(), 49 * 50 / 2);
-    let (first, index, rest) = runtime
-        .go(|| select_all([go!(std::future::pending::<i32>().wait()), go!(1)]).wait())
-        .join()
-        .unwrap();
+    let (first, index, rest) =
+        runtime.go(|| select_all([go!(std::future::pending::<i32>().wait()), go!(1)]).wait()).join().unwrap();
     assert_eq!((first.unwrap(), index, rest.len()), (1, 1, 1));
     rest.iter().for_each(|task| task.cancel());
 }

@@ -44,7 +44,15 @@ enum Place {
 use Place::*;
 
 const PLACES: [Place; 10] = [
-    Task, Coroutine, InsidePoll, Thread, LocalTask, LocalCoroutine, ExecutorTask, ExecutorMain, LocalExecutorTask,
+    Task,
+    Coroutine,
+    InsidePoll,
+    Thread,
+    LocalTask,
+    LocalCoroutine,
+    ExecutorTask,
+    ExecutorMain,
+    LocalExecutorTask,
     LocalExecutorMain,
 ];
 

@@ -326,8 +326,11 @@ fn two_runtimes_in_one_loop() {
         if echo.is_finished() && asker.is_finished() {
             break;
         }
-        let mut entries = [&one, &other]
-            .map(|runtime| libc::pollfd { fd: runtime.as_raw_fd(), events: libc::POLLIN, revents: 0 });
+        let mut entries = [&one, &other].map(|runtime| libc::pollfd {
+            fd: runtime.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        });
         // SAFETY: two live entries.
         unsafe { libc::poll(entries.as_mut_ptr(), 2, -1) };
     }

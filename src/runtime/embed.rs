@@ -63,9 +63,10 @@ impl LocalRuntime {
     ///     aqueduct::time::sleep(Duration::from_millis(5));
     ///     "rested"
     /// });
-    /// while !task.is_finished() {
-    ///     if runtime.turn() {
-    ///         continue;
+    /// loop {
+    ///     while runtime.turn() {}
+    ///     if task.is_finished() {
+    ///         break;
     ///     }
     ///     // Any loop will do that can wait for a descriptor, here poll(2).
     ///     let mut entry = libc::pollfd { fd: runtime.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -172,10 +173,11 @@ impl LocalRuntime {
         steps(base);
         self.stay(base, &driving, || !handle.is_finished(), || caller.pass_on(&handle));
         drop(driving);
-        let result: Result<(), JoinError> = match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => result,
-            Poll::Pending => unreachable!("it has finished"),
-        };
+        let result: Result<(), JoinError> =
+            match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => result,
+                Poll::Pending => unreachable!("it has finished"),
+            };
         task::finish_run(result, caller);
     }
 
