@@ -414,9 +414,9 @@ fn a_waiting_coroutine_of_a_local_executor_does_not_hold_its_driver() {
     let _dog = watchdog!(20);
     let executor = LocalExecutor::new();
     let latch = Latch::new();
-    let coroutine = block_on(executor.run(async {
+    let (coroutine,) = block_on(executor.run(async {
         let latch = latch.clone();
-        go!(latch.wait())
+        (go!(latch.wait()),)
     }));
     // The run has returned while the coroutine waits.
     while executor.try_tick() {}

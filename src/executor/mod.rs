@@ -45,3 +45,6 @@ pub(crate) use local::Borrowers;
 pub use local::LocalExecutor;
 pub use shared::Executor;
 pub use task::{FallibleTask, Task};
+
+/// Stands for `'a` in a type that is invariant in it, and neither owns nor borrows anything.
+type Invariant<'a> = fn(std::cell::Cell<&'a ()>) -> std::cell::Cell<&'a ()>;

@@ -1,10 +1,10 @@
 //! An executor that any thread may drive.
 
+use crate::executor::Invariant;
 use crate::executor::body;
 use crate::executor::state::State;
 use crate::executor::task::Task;
 use crate::executor::ticker::Ticker;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -54,7 +54,7 @@ pub struct Executor<'a> {
     /// Taken when it is first needed, so that `new` is a constant.
     state: OnceLock<&'static State>,
     /// Invariant in `'a`, `Send` and `Sync`.
-    borrows: PhantomData<fn(Cell<&'a ()>) -> Cell<&'a ()>>,
+    borrows: PhantomData<Invariant<'a>>,
 }
 
 impl<'a> Executor<'a> {

@@ -124,12 +124,6 @@ impl Sleepers {
             std::mem::take(&mut list.waiting)
         };
     }
-
-    /// Drivers in the list; `None` while somebody changes it.
-    #[cfg(not(any(loom, shuttle)))]
-    fn len(&self) -> Option<usize> {
-        self.list.try_lock().ok().map(|list| list.waiting.len() + list.notified)
-    }
 }
 
 impl List {
@@ -179,12 +173,10 @@ impl List {
 
 impl fmt::Debug for Sleepers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        #[cfg(not(any(loom, shuttle)))]
-        match self.len() {
-            Some(len) => return write!(f, "{len}"),
-            None => return f.write_str("<locked>"),
+        let list = self.list.try_lock().map(|list| list.waiting.len() + list.notified);
+        match list {
+            Ok(count) => write!(f, "{count}"),
+            Err(_) => f.write_str("<locked>"),
         }
-        #[cfg(any(loom, shuttle))]
-        f.write_str("<model>")
     }
 }

@@ -24,9 +24,8 @@ use crate::runtime::home::Home;
 use crate::runtime::local::Driving;
 use crate::runtime::scheduler::Scheduler;
 use crate::runtime::worker::Base;
-use crate::task::body::Call;
 use crate::task::header::Kind;
-use crate::task::{self, Cancellable, JoinError, JoinHandle};
+use crate::task::{self, Cancellable, JoinHandle};
 use std::fmt;
 use std::future::Future;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -158,26 +157,37 @@ impl LocalRuntime {
         unsafe { Scheduler::spawn(traits, future) }
     }
 
-    /// A turn in which `main` is called, as a task: what it waits for synchronously, the others can bring about. Returns after
-    /// `main` has returned and no frame that borrows is suspended.
+    /// A turn with one more task, `main`, which is asked to end when nothing is left to run, or the turn's share is used up: what
+    /// it waits for, synchronously or not, the others can bring about. Returns after it has ended and no frame that borrows is
+    /// suspended.
     ///
     /// # Panics
     /// As `main` does. Unwinds when the caller is cancelled inside `main`.
-    pub(crate) fn turn_with(&self, main: impl FnOnce(), site: &'static Location<'static>) {
+    pub(crate) fn turn_with(
+        &self,
+        main: impl Future<Output = ()>,
+        ask_to_end: impl FnOnce(),
+        site: &'static Location<'static>,
+    ) {
         let caller = Cancellable::here();
         let driving = Driving::begin(self);
         let base = self.base();
-        // SAFETY: pinned to our home; the loop below does not end, or unwind, before the task has.
-        let mut handle = unsafe { self.spawn_borrowing(Call::new(main), site) };
+        // SAFETY: pinned to our home; `stay` does not end, or unwind, before the task has.
+        let mut handle = unsafe { self.spawn_borrowing(main, site) };
         base.look_around();
-        steps(base);
+        let mut share = TURN;
+        while share > 0 && !handle.is_finished() && base.step() {
+            share -= 1;
+        }
+        if !handle.is_finished() {
+            ask_to_end();
+        }
         self.stay(base, &driving, || !handle.is_finished(), || caller.pass_on(&handle));
         drop(driving);
-        let result: Result<(), JoinError> =
-            match Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(result) => result,
-                Poll::Pending => unreachable!("it has finished"),
-            };
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(result) = Pin::new(&mut handle).poll(&mut cx) else {
+            unreachable!("it has finished")
+        };
         task::finish_run(result, caller);
     }
 
