@@ -163,7 +163,11 @@ fn a_wake_during_the_poll_is_followed_by_a_poll() {
         // By reference, by value, of a clone, several at once, and together with one from another thread.
         let wakes: [fn(&Waker); 5] = [
             |waker| waker.wake_by_ref(),
-            |waker| waker.clone().wake(),
+            |waker| {
+                let copy = waker.clone();
+                drop(waker.clone());
+                copy.wake();
+            },
             |waker| (0..10).for_each(|_| waker.wake_by_ref()),
             |waker| {
                 let waker = waker.clone();
