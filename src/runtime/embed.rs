@@ -33,7 +33,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Picks of one turn. Guessed: each runs between one and 61 tasks, so a turn of short tasks stays under a millisecond.
 const TURN: u32 = 64;
@@ -83,8 +83,10 @@ impl LocalRuntime {
         }
         let _driving = Driving::begin(self);
         let base = self.base();
-        base.look_around();
-        steps(base);
+        base.receive();
+        // A worker's look around asks the poller only now and then; here the loop has waited for it.
+        base.poll(Some(Duration::ZERO));
+        let _ = (0..TURN).all(|_| base.step());
         base.has_work()
     }
 
@@ -118,11 +120,6 @@ impl AsRawFd for LocalRuntime {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
-}
-
-/// One turn's share. True: it was used up.
-fn steps(base: Base) -> bool {
-    (0..TURN).all(|_| base.step())
 }
 
 /// What `LocalExecutor` builds on.
