@@ -75,6 +75,8 @@
 //!   descriptor, buffers · [`fs`] files · [`time`] sleeping, timeouts
 //! - [`process`] child processes · [`signal`] the system's signals on a channel
 //! - [`blocking()`] for closures that block a thread
+//! - [`executor`] executors driven by hand, with the verbs of `async-executor`
+//! - [`migration`] coming from Go, tokio, smol, may, flume, crossbeam
 //! - [`prelude`] the single import
 //!
 //! Inside, arrows point one way: `coroutine` (stacks and switching) ← `runtime` (workers, queues, registry) ← `task`;
@@ -98,9 +100,11 @@ compile_error!("aqueduct runs on Unix systems only");
 mod blocking;
 pub mod channel;
 mod coroutine;
+pub mod executor;
 pub mod fs;
 pub mod generator;
 pub mod io;
+pub mod migration;
 pub mod net;
 pub mod prelude;
 mod primitive;

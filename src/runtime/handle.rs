@@ -103,6 +103,10 @@ impl Handle {
         Self { scheduler }
     }
 
+    pub(crate) fn scheduler(&self) -> &'static Scheduler {
+        self.scheduler
+    }
+
     /// The current runtime's handle: on a worker its own, in a [`block_on`](Self::block_on) that one, else the global one.
     ///
     /// # Panics

@@ -93,6 +93,9 @@ pub(crate) struct Local {
     ids: Cell<(u64, u64)>,
     /// When the poller was last asked.
     pub(crate) polled: Cell<Option<Instant>>,
+    /// Tasks that borrow from the owner of this thread, and frames of such tasks that may be suspended. See
+    /// `executor/local.rs`.
+    pub(crate) borrowers: crate::executor::Borrowers,
 }
 
 /// One of the two queues that a worker runs from.
@@ -143,6 +146,7 @@ impl Home {
                 start_limit: Cell::new(0),
                 ids: Cell::new((0, 0)),
                 polled: Cell::new(None),
+                borrowers: crate::executor::Borrowers::default(),
             },
         })))
     }
@@ -239,7 +243,7 @@ impl Local {
         self.turn.set(Turn { left: 0, ..self.turn.get() });
     }
 
-    fn has_stash(&self) -> bool {
+    pub(crate) fn has_stash(&self) -> bool {
         let stash = self.stash.take();
         let present = stash.is_some();
         self.stash.set(stash);

@@ -11,7 +11,7 @@ use crate::task::body::Call;
 use crate::task::header::{Kind, Traits};
 use crate::task::{self, Cancellable, JoinError, JoinHandle};
 use crate::wait;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::io;
@@ -50,11 +50,14 @@ const OUTER_TURN: u32 = 256;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct LocalRuntime {
-    scheduler: &'static Scheduler,
-    /// Somebody is inside `drive`.
-    driven: Cell<bool>,
+    pub(super) scheduler: &'static Scheduler,
+    /// Somebody drives.
+    pub(super) driven: Cell<bool>,
     /// Waits of others on this thread, who take over when the driver leaves.
-    followers: RefCell<Vec<Waker>>,
+    pub(super) followers: RefCell<Vec<Waker>>,
+    /// Our own poller as a source of the outer reactor, once somebody waits for it there. One for all who do: a reactor takes a
+    /// descriptor once.
+    outer_source: OnceCell<Source>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -73,10 +76,18 @@ impl LocalRuntime {
     }
 
     pub(crate) fn from_scheduler(scheduler: &'static Scheduler) -> Self {
-        Self { scheduler, driven: Cell::new(false), followers: RefCell::default(), not_send: PhantomData }
+        // From the start on a wake from elsewhere makes the descriptor readable.
+        scheduler.homes()[0].sleeper.announce();
+        Self {
+            scheduler,
+            driven: Cell::new(false),
+            followers: RefCell::default(),
+            outer_source: OnceCell::new(),
+            not_send: PhantomData,
+        }
     }
 
-    fn home(&self) -> &'static Home {
+    pub(super) fn home(&self) -> &'static Home {
         self.scheduler.homes()[0]
     }
 
@@ -173,8 +184,8 @@ impl LocalRuntime {
 
     /// Runs the loop on the calling stack until the task has ended.
     fn drive<T>(&self, handle: &JoinHandle<T>, caller: Cancellable) {
-        let nested = current::record().is_some();
         let driving = Driving::begin(self);
+        let nested = driving.nested;
         let turns = Cell::new(0_u32);
         self.base().run(
             || {
@@ -201,13 +212,13 @@ impl LocalRuntime {
         current::replace_home(Some(self.home()));
     }
 
-    fn base(&self) -> Base {
+    pub(super) fn base(&self) -> Base {
         // SAFETY: `!Send`: this thread alone ever drives the home.
         Base { here: unsafe { CurrentHome::new(self.home()) } }
     }
 
     /// Nothing to do, on a coroutine of another runtime: waits there until our poller has something, or a timer is due.
-    fn wait_nested(&self, base: Base, driving: &Driving<'_>, mut look: impl FnMut()) {
+    pub(super) fn wait_nested(&self, base: Base, driving: &Driving<'_>, mut look: impl FnMut()) {
         if base.receive() {
             return;
         }
@@ -215,8 +226,6 @@ impl LocalRuntime {
         home.sleeper.announce();
         if home.inbox.is_empty() {
             current::replace_home(driving.outer);
-            // SAFETY: the home, with its poller, is never freed.
-            let poller = unsafe { Source::new(home.reactor.as_fd().as_raw_fd()) };
             let mut timer = home.reactor.next_deadline().map(TimerEntry::new);
             wait::block_on_borrowing(poll_fn(|cx| {
                 look();
@@ -225,13 +234,23 @@ impl LocalRuntime {
                 {
                     return Poll::Ready(());
                 }
-                poller.poll_io(Direction::Read, cx, || poll_own(base)).map(|_| ())
+                self.poll_readable(cx)
             }));
-            drop((poller, timer));
+            drop(timer);
             current::replace_home(Some(home));
         }
         home.sleeper.cancel();
         base.poll(Some(Duration::ZERO));
+    }
+}
+
+impl LocalRuntime {
+    /// Waits, on the outer reactor, until our own poller has something, and fetches it.
+    pub(super) fn poll_readable(&self, cx: &mut std::task::Context<'_>) -> Poll<()> {
+        // SAFETY: the home, with its poller, is never freed.
+        let source =
+            self.outer_source.get_or_init(|| unsafe { Source::new(self.home().reactor.as_fd().as_raw_fd()) });
+        source.poll_io(Direction::Read, cx, || poll_own(self.base())).map(|_| ())
     }
 }
 
@@ -245,16 +264,20 @@ fn poll_own(base: Base) -> io::Result<()> {
 }
 
 /// Puts the outer home back, and lets another wait drive.
-struct Driving<'a> {
+pub(super) struct Driving<'a> {
     runtime: &'a LocalRuntime,
     outer: Option<&'static Home>,
+    /// It drives on a coroutine of another runtime, which waits where a thread would sleep.
+    pub(super) nested: bool,
 }
 
 impl<'a> Driving<'a> {
-    fn begin(runtime: &'a LocalRuntime) -> Self {
+    pub(super) fn begin(runtime: &'a LocalRuntime) -> Self {
         runtime.driven.set(true);
+        runtime.home().sleeper.cancel();
         runtime.scheduler.idle.awake();
-        Self { runtime, outer: current::replace_home(Some(runtime.home())) }
+        let nested = current::record().is_some();
+        Self { runtime, outer: current::replace_home(Some(runtime.home())), nested }
     }
 }
 
@@ -263,6 +286,12 @@ impl Drop for Driving<'_> {
         self.runtime.scheduler.idle.asleep();
         current::replace_home(self.outer);
         self.runtime.driven.set(false);
+        // While nobody drives, a wake from elsewhere makes the descriptor readable.
+        let home = self.runtime.home();
+        home.sleeper.announce();
+        if !home.inbox.is_empty() {
+            home.reactor.notify();
+        }
         let followers = self.runtime.followers.take();
         followers.into_iter().for_each(Waker::wake);
     }
@@ -282,6 +311,8 @@ impl Drop for LocalRuntime {
             }
             base.wind_up();
         }
+        self.outer_source.take();
+        self.home().sleeper.cancel();
         self.home().release();
     }
 }

@@ -13,6 +13,7 @@
 pub(crate) mod builder;
 pub(crate) mod current;
 mod dump;
+mod embed;
 pub(crate) mod fork;
 mod gate;
 pub(crate) mod global;
@@ -30,6 +31,7 @@ pub(crate) mod scheduler;
 mod sentinel;
 mod shutdown;
 mod sleep;
+mod spawner;
 mod trim;
 mod worker;
 
@@ -44,6 +46,7 @@ pub use local::LocalRuntime;
 pub use report::Report;
 pub use shutdown::ShutdownReport;
 
+pub(crate) use embed::Outlook;
 pub(crate) use home::Home;
 pub(crate) use inbox::{Link, LinkKind};
 pub(crate) use record::Record;

@@ -76,22 +76,55 @@ impl Base {
     /// Runs what there is until `done`; `sleep` is called when there is nothing.
     pub(crate) fn run(self, mut done: impl FnMut() -> bool, mut sleep: impl FnMut(Self)) {
         loop {
-            match self.pick() {
-                Some(work) => {
-                    self.back_to_work();
-                    self.carry_out(work);
+            if !self.step() {
+                if done() {
+                    return;
                 }
-                None => {
-                    if done() {
-                        return;
-                    }
-                    sleep(self);
-                }
+                sleep(self);
             }
             if done() {
                 return;
             }
         }
+    }
+
+    /// Runs one pick, and what the loop finds besides. False: there was nothing.
+    #[inline]
+    pub(super) fn step(self) -> bool {
+        let Some(work) = self.pick() else { return false };
+        self.back_to_work();
+        self.carry_out(work);
+        true
+    }
+
+    /// Runs one task, or one woken coroutine, once. False: none was ready.
+    pub(super) fn step_once(self) -> bool {
+        let local = self.here.local();
+        loop {
+            // The loop does not go on to another task when the slice is used up.
+            local.slice.set(1);
+            let Some(work) = self.pick() else { return false };
+            let runs = match work {
+                Pick::Resume(_) => true,
+                // Else it only calls wakers.
+                Pick::Loop(_) => local.has_stash(),
+            };
+            self.back_to_work();
+            self.carry_out(work);
+            if runs {
+                return true;
+            }
+        }
+    }
+
+    /// Something could be run, or received, at once.
+    pub(super) fn has_work(self) -> bool {
+        let local = self.here.local();
+        !local.ready.is_empty()
+            || local.has_wakes()
+            || local.has_stash()
+            || !self.home().queue.is_empty()
+            || !self.home().inbox.is_empty()
     }
 
     #[inline]
