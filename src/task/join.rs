@@ -313,7 +313,7 @@ impl fmt::Display for JoinError {
 /// What helps against a panic that tells only what is missing: here tokio's, whose futures look for its context.
 fn remedy(message: &str) -> &'static str {
     if message.starts_with("there is no reactor running, must be called from the context of a Tokio") {
-        "; wrap the future with `.in_tokio()` of the crate aqueduct-compat, feature `tokio`"
+        "; wrap the future in `.in_tokio()`, or the call in `tokio::enter`, of the crate aqueduct-compat, feature `tokio`"
     } else {
         ""
     }

@@ -117,7 +117,6 @@ where
 }
 
 /// A body and its writer, for code that keeps both.
-#[must_use]
 pub fn channel() -> (BodyWriter, WrittenBody) {
     let (pieces, taken) = bounded(AHEAD);
     let end = End::default();

@@ -11,16 +11,19 @@
 //! use std::time::Duration;
 //!
 //! aqueduct::run(|| {
-//!     // Go style:
-//!     let coroutine = go!(::tokio::time::sleep(Duration::from_millis(1)).in_tokio().wait());
-//!     // async:
-//!     let future = spawn(async { ::tokio::time::sleep(Duration::from_millis(1)).await }.in_tokio());
+//!     async fn nap() {
+//!         ::tokio::time::sleep(Duration::from_millis(1)).await;
+//!     }
+//!     let coroutine = go!(nap().in_tokio().wait()); // Go style
+//!     let future = spawn(nap().in_tokio()); //         async
 //!     coroutine.join().unwrap();
 //!     future.join().unwrap();
 //! });
 //! ```
 //!
-//! [`enter`] is the same for a closure: for constructors that want the context, or a stretch of Go-style code.
+//! [`enter`] is the same for a closure, for a stretch of Go-style code and for *constructors* that want the context:
+//! `tokio::time::sleep(..)` looks for it when it is called, and a wrapper around what it returns comes too late. Call it in an async
+//! block or function, as above, or in `enter`.
 //!
 //! Behind it is one tokio runtime of the current-thread kind on one background thread, started when it is first needed. It
 //! drives sockets and timers, and runs what is given to `tokio::spawn`; the wrapped future itself is polled where it always

@@ -167,7 +167,9 @@ impl Shared {
         http1.header_read_timeout(header_read_timeout);
         let mut http2 = http2::Builder::new(executor);
         http2.timer(Timer);
-        builder.http2.into_iter().for_each(|options| options(&mut http2));
+        for options in builder.http2 {
+            options(&mut http2);
+        }
         Self {
             http1,
             http2,

@@ -93,7 +93,7 @@ where
 }
 
 type OnError = Arc<dyn Fn(SocketAddr, &BoxError) + Send + Sync>;
-type Http2Options = Box<dyn FnOnce(&mut http2::Builder<Executor>) + Send>;
+type Http2Options = Box<dyn FnOnce(&mut http2::Builder<Executor>) -> &mut http2::Builder<Executor> + Send>;
 
 /// Which versions of HTTP are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +117,8 @@ enum Versions {
 /// let server = Builder::new()
 ///     .max_connections(10_000)
 ///     .header_read_timeout(Duration::from_secs(5))
-///     .http1(|http1| drop(http1.max_headers(50))) // hyper's own options
-///     .http2(|http2| drop(http2.max_concurrent_streams(100)))
+///     .http1(|http1| http1.max_headers(50)) // hyper's own options
+///     .http2(|http2| http2.max_concurrent_streams(100))
 ///     .on_error(|peer, error| eprintln!("{peer}: {error}"))
 ///     .serve_go(TcpListener::bind("127.0.0.1:0")?, |_: Request<Incoming>| Response::new("hello".to_string()));
 /// # server.shutdown(std::time::Instant::now());
@@ -185,13 +185,16 @@ impl Builder {
     }
 
     /// Sets hyper's own options for HTTP/1. Its timer is set already; its header timeout is [`header_read_timeout`](Self::header_read_timeout).
-    pub fn http1(mut self, options: impl FnOnce(&mut http1::Builder)) -> Self {
+    pub fn http1(mut self, options: impl FnOnce(&mut http1::Builder) -> &mut http1::Builder) -> Self {
         options(&mut self.http1);
         self
     }
 
     /// Sets hyper's own options for HTTP/2. Its timer is set already.
-    pub fn http2(mut self, options: impl FnOnce(&mut http2::Builder<Executor>) + Send + 'static) -> Self {
+    pub fn http2(
+        mut self,
+        options: impl FnOnce(&mut http2::Builder<Executor>) -> &mut http2::Builder<Executor> + Send + 'static,
+    ) -> Self {
         self.http2.push(Box::new(options));
         self
     }
