@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to come up; generous, for machines under load.
@@ -155,6 +156,18 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    /// The one that tests which run at the same time use together: a cluster takes seconds to make. It ends with its last user.
+    pub(crate) fn shared() -> io::Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
     /// Makes a cluster and starts its server. It refuses to be run by root: then it is run by the user `postgres`.
     pub(crate) fn start() -> io::Result<Self> {
         let directory = Directory::new("postgres")?;
