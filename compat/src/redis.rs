@@ -16,8 +16,8 @@ use std::mem;
 
 use aqueduct::net::TcpStream;
 use redis::{
-    Cmd, ConnectionAddr, ConnectionLike, ErrorKind, IntoConnectionInfo, Parser, ProtocolVersion, RedisConnectionInfo,
-    RedisError, RedisResult, Value,
+    Cmd, ConnectionAddr, ConnectionLike, ErrorKind, IntoConnectionInfo, Parser, ProtocolVersion,
+    RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 
 /// A connection to a Redis server for the synchronous API of the `redis` crate.

@@ -286,7 +286,9 @@ fn explain(error: io::Error) -> io::Error {
     let kind = error.kind();
     let what = match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidMessage(invalid)) => {
-            format!("the peer does not speak TLS ({invalid:?}): check the port, and whether it expects plain text")
+            format!(
+                "the peer does not speak TLS ({invalid:?}): check the port, and whether it expects plain text"
+            )
         }
         Some(rustls) => format!("TLS handshake: {rustls}"),
         None if kind == io::ErrorKind::UnexpectedEof => {

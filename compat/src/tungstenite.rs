@@ -17,18 +17,18 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use tungstenite::client::IntoClientRequest;
-use tungstenite::error::{ProtocolError, UrlError};
-use tungstenite::handshake::{HandshakeError, HandshakeRole};
-use tungstenite::handshake::client::{Request, Response};
-use tungstenite::http::Uri;
-use tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tungstenite::{Error, Message, WebSocket};
 use aqueduct::net::TcpStream;
 use aqueduct::{Wait, time};
 use async_tungstenite::WebSocketStream;
 use futures::StreamExt;
 use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::error::{ProtocolError, UrlError};
+use tungstenite::handshake::client::{Request, Response};
+use tungstenite::handshake::{HandshakeError, HandshakeRole};
+use tungstenite::http::Uri;
+use tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
 
 /// How long a handshake may take unless told otherwise. A guess: a round trip, slow links and busy servers included.
 pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -139,7 +139,10 @@ impl Handshake {
     /// Those of `tungstenite`; [`Error::Io`] of kind `TimedOut`. A `wss://` URL is refused: connect, do the TLS handshake, and use
     /// [`client`](Self::client).
     #[track_caller]
-    pub fn connect(&self, request: impl IntoClientRequest) -> Result<(WebSocket<TcpStream>, Response), Error> {
+    pub fn connect(
+        &self,
+        request: impl IntoClientRequest,
+    ) -> Result<(WebSocket<TcpStream>, Response), Error> {
         let request = request.into_client_request()?;
         let begin = std::time::Instant::now();
         let tcp = self.within(connect_tcp(request.uri())?).wait()?;
@@ -235,7 +238,10 @@ impl Handshake {
         self.within(async_tungstenite::accept_async_with_config(stream, self.config)).await
     }
 
-    async fn within<T, E: Into<Error>>(&self, handshake: impl Future<Output = Result<T, E>>) -> Result<T, Error> {
+    async fn within<T, E: Into<Error>>(
+        &self,
+        handshake: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error> {
         match time::timeout(self.limit, handshake).await {
             Ok(done) => done.map_err(Into::into),
             Err(_) => Err(limit::passed(WHAT, self.limit).into()),
@@ -328,7 +334,9 @@ impl Ending {
             Ok(()) => Ok(false),
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => Ok(true),
             // Both close frames have passed: nothing can have been cut off any more.
-            Err(Error::Io(error)) if self.answered && error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            Err(Error::Io(error)) if self.answered && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(true)
+            }
             Err(error) => Err(error),
         }
     }
@@ -353,7 +361,9 @@ fn connect_tcp(uri: &Uri) -> Result<impl Future<Output = io::Result<TcpStream>> 
 }
 
 /// A handshake over a stream that waits cannot be interrupted; one with a stream that says so all the same has failed.
-fn finish<R: HandshakeRole>(handshake: Result<R::FinalResult, HandshakeError<R>>) -> Result<R::FinalResult, Error> {
+fn finish<R: HandshakeRole>(
+    handshake: Result<R::FinalResult, HandshakeError<R>>,
+) -> Result<R::FinalResult, Error> {
     handshake.map_err(|error| match error {
         HandshakeError::Failure(error) => error,
         HandshakeError::Interrupted(_) => Error::Protocol(ProtocolError::HandshakeIncomplete),

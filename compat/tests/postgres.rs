@@ -44,7 +44,10 @@ fn queries_in_both_colours() {
         let querying = spawn(async move {
             let numbers: Vec<i64> = (0..100).collect();
             let queries = numbers.iter().map(|n| async {
-                client.query_one("SELECT text FROM numbers WHERE n = $1", &[n]).await.map(|row| row.get::<_, String>(0))
+                client
+                    .query_one("SELECT text FROM numbers WHERE n = $1", &[n])
+                    .await
+                    .map(|row| row.get::<_, String>(0))
             });
             let texts = futures::future::try_join_all(queries).await?;
             Ok::<_, Error>((client, texts))
@@ -56,7 +59,10 @@ fn queries_in_both_colours() {
         assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION));
         let error = client.query("SELEKT", &[]).wait().unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::SYNTAX_ERROR));
-        assert_eq!(client.query_one("SELECT count(*) FROM numbers", &[]).wait().unwrap().get::<_, i64>(0), 100);
+        assert_eq!(
+            client.query_one("SELECT count(*) FROM numbers", &[]).wait().unwrap().get::<_, i64>(0),
+            100
+        );
     });
 }
 
@@ -67,7 +73,8 @@ fn rows(client: Client, query: &'static str) -> Receiver<i32> {
         let no_parameters: [&str; 0] = [];
         let rows = client.query_raw(query, no_parameters).await?;
         // A receiver that has gone ends the query's rows, not the connection.
-        let _ = rows.map_ok(|row| row.get(0)).map_err(|_| ()).forward(tx.into_sink().sink_map_err(drop)).await;
+        let _ =
+            rows.map_ok(|row| row.get(0)).map_err(|_| ()).forward(tx.into_sink().sink_map_err(drop)).await;
         Ok::<_, Error>(())
     });
     rx
@@ -132,7 +139,8 @@ fn a_transaction_that_unwinds_is_rolled_back() {
         let count = client.query_one("SELECT count(*) FROM ledger", &[]).wait().unwrap();
         assert_eq!(count.get::<_, i64>(0), 1);
         // The server sleeps on for the client that has gone.
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'";
+        let end =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'";
         client.batch_execute(end).wait().unwrap();
     });
 }
@@ -218,7 +226,11 @@ fn a_query_that_is_cancelled_or_a_backend_that_is_ended_is_an_error() {
 fn nobody_at_the_address_is_an_error() {
     checked!(|| {
         let nobody = listen().1;
-        let error = connect(&format!("postgres://postgres@{nobody}/postgres")).in_tokio().wait().map(drop).unwrap_err();
+        let error = connect(&format!("postgres://postgres@{nobody}/postgres"))
+            .in_tokio()
+            .wait()
+            .map(drop)
+            .unwrap_err();
         assert!(error.to_string().contains("error connecting to server"), "{error}");
     });
 }

@@ -113,7 +113,8 @@ fn a_server_that_dies_is_an_error_to_everybody_who_waits() {
             .collect();
         let mut redis = connect(url).in_tokio().wait().unwrap();
         loop {
-            let clients: String = redis::cmd("INFO").arg("clients").query_async(&mut redis).in_tokio().wait().unwrap();
+            let clients: String =
+                redis::cmd("INFO").arg("clients").query_async(&mut redis).in_tokio().wait().unwrap();
             if clients.contains("blocked_clients:10\r") {
                 break;
             }

@@ -40,14 +40,25 @@ fn commands_pipelines_and_transactions_work_unchanged() {
             let (count,): (u64,) = pipe.get("count").query(&mut redis).unwrap();
             assert_eq!(count, 10_000 * 9_999 / 2);
 
-            let (old, new): (u64, u64) =
-                redis::pipe().atomic().get("count").set("count", 1).ignore().get("count").query(&mut redis).unwrap();
+            let (old, new): (u64, u64) = redis::pipe()
+                .atomic()
+                .get("count")
+                .set("count", 1)
+                .ignore()
+                .get("count")
+                .query(&mut redis)
+                .unwrap();
             assert_eq!((old, new), (count, 1));
-            let error = redis::pipe().atomic().get("count").lpush("count", 1).query::<()>(&mut redis).unwrap_err();
+            let error =
+                redis::pipe().atomic().get("count").lpush("count", 1).query::<()>(&mut redis).unwrap_err();
             assert!(error.to_string().contains("WRONGTYPE"), "{error:?}");
             let optimistic: u64 = redis::transaction(&mut redis, &["count"], |redis, pipe| {
                 let value: u64 = redis.get("count")?;
-                pipe.set("count", value + 1).ignore().get("count").query(redis).map(|one: Option<Vec<u64>>| one.map(|one| one[0]))
+                pipe.set("count", value + 1)
+                    .ignore()
+                    .get("count")
+                    .query(redis)
+                    .map(|one: Option<Vec<u64>>| one.map(|one| one[0]))
             })
             .unwrap();
             assert_eq!(optimistic, 2);

@@ -34,7 +34,8 @@ fn server(answers: &'static [&'static str], end: fn(TcpStream)) -> (String, Join
 fn io_kind(error: &RedisError) -> io::ErrorKind {
     assert_eq!(error.kind(), ErrorKind::Io, "{error:?}");
     // The crate keeps it behind an `Arc` as a source.
-    let source = Error::source(error).and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let source =
+        Error::source(error).and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
     source.and_then(|source| source.downcast_ref::<io::Error>()).expect("an error of the stream").kind()
 }
 

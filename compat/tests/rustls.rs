@@ -23,7 +23,12 @@ fn acceptor(config: ServerConfig) -> Acceptor {
 }
 
 /// Sends `message`, ends its half, and returns what comes back.
-fn client(colour: Colour, connector: Connector, tcp: TcpStream, message: Vec<u8>) -> JoinHandle<io::Result<Vec<u8>>> {
+fn client(
+    colour: Colour,
+    connector: Connector,
+    tcp: TcpStream,
+    message: Vec<u8>,
+) -> JoinHandle<io::Result<Vec<u8>>> {
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     let mut answer = Vec::new();
     match colour {
@@ -103,12 +108,8 @@ fn each_half_ends_by_itself_in_every_colour() {
         let authority = Authority::shared();
         for colours in pairs_of_colours() {
             for message in [Vec::new(), pattern(5), pattern(300_000)] {
-                let (answer, seen) = exchange(
-                    colours,
-                    connector(authority.client()),
-                    acceptor(authority.server()),
-                    &message,
-                );
+                let (answer, seen) =
+                    exchange(colours, connector(authority.client()), acceptor(authority.server()), &message);
                 assert_eq!(seen.unwrap(), message, "{colours:?}");
                 assert_eq!(answer.unwrap(), message, "{colours:?}");
             }
@@ -209,7 +210,11 @@ fn a_client_is_known_by_its_certificate() {
                 acceptor(servers.strict_server(&clients)),
                 b"signed",
             );
-            assert_eq!((answer.unwrap(), seen.unwrap()), (b"signed".to_vec(), b"signed".to_vec()), "{colours:?}");
+            assert_eq!(
+                (answer.unwrap(), seen.unwrap()),
+                (b"signed".to_vec(), b"signed".to_vec()),
+                "{colours:?}"
+            );
         }
     });
 }
@@ -220,8 +225,12 @@ fn a_client_without_a_certificate_or_with_a_strangers_is_refused() {
         let (servers, clients) = (Authority::shared(), Authority::new());
         for colours in pairs_of_colours() {
             for config in [servers.client(), servers.client_signed_by(&Authority::new())] {
-                let (client, server) =
-                    exchange(colours, connector(config), acceptor(servers.strict_server(&clients)), b"unsigned");
+                let (client, server) = exchange(
+                    colours,
+                    connector(config),
+                    acceptor(servers.strict_server(&clients)),
+                    b"unsigned",
+                );
                 let server = server.unwrap_err();
                 assert_says(&server, io::ErrorKind::InvalidData, "TLS handshake");
                 assert!(server.get_ref().unwrap().is::<HandshakeError>());
@@ -345,7 +354,9 @@ fn a_peer_that_leaves_during_the_handshake_is_an_error() {
 }
 
 /// The two ends of a TLS connection: the client's blocking, the server's of the given colour reading to the end.
-fn reader(colour: Colour) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, JoinHandle<(io::Result<()>, Vec<u8>)>) {
+fn reader(
+    colour: Colour,
+) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, JoinHandle<(io::Result<()>, Vec<u8>)>) {
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     let (theirs, ours) = pair();
     let acceptor = acceptor(Authority::shared().server());
@@ -363,7 +374,8 @@ fn reader(colour: Colour) -> (rustls::StreamOwned<rustls::ClientConnection, TcpS
             (stream.read_to_end(&mut seen).await.map(drop), seen)
         }),
     };
-    let mut client = connector(Authority::shared().client()).connect("localhost", theirs).expect("a handshake");
+    let mut client =
+        connector(Authority::shared().client()).connect("localhost", theirs).expect("a handshake");
     // The server has ended its handshake as well.
     client.read_exact(&mut [0]).expect("the server is there");
     (client, server)
@@ -388,7 +400,11 @@ fn a_connection_that_is_cut_does_not_read_as_ended() {
 
             let (stream, server) = reader(colour);
             reset(stream.sock);
-            assert_eq!(server.join().unwrap().0.unwrap_err().kind(), io::ErrorKind::ConnectionReset, "{colour:?}");
+            assert_eq!(
+                server.join().unwrap().0.unwrap_err().kind(),
+                io::ErrorKind::ConnectionReset,
+                "{colour:?}"
+            );
         }
     });
 }

@@ -11,8 +11,8 @@ use aqueduct::prelude::*;
 use aqueduct_compat::rustls::{Acceptor, Connector};
 use aqueduct_compat::tungstenite::{Handshake, OverTcp, close, close_async};
 use async_tungstenite::WebSocketStream;
-use futures::io::{AsyncRead, AsyncWrite};
 use futures::StreamExt;
+use futures::io::{AsyncRead, AsyncWrite};
 use support::tls::Authority;
 use support::{COLOURS, Colour, checked, listen, pair, pairs_of_colours, pattern, reset, until_waiting};
 use tungstenite::error::{CapacityError, ProtocolError, UrlError};
@@ -78,7 +78,9 @@ fn converse<S: OverTcp>(mut socket: WebSocket<S>) -> Result<(), Error> {
     close(&mut socket, None, LIMIT)
 }
 
-async fn converse_async<S: AsyncRead + AsyncWrite + Unpin>(mut socket: WebSocketStream<S>) -> Result<(), Error> {
+async fn converse_async<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
+) -> Result<(), Error> {
     for message in messages() {
         socket.send(message.clone()).await?;
         assert_eq!(socket.next().await.expect("a message")?, message);
@@ -97,10 +99,10 @@ fn messages_come_back_in_every_colour() {
             let url = format!("ws://{address}/path?query");
             match client {
                 Colour::Go => converse(Handshake::new().connect(url).unwrap().0).unwrap(),
-                Colour::Async => {
-                    async { converse_async(Handshake::new().connect_async(url).await.unwrap().0).await.unwrap() }
-                        .wait()
+                Colour::Async => async {
+                    converse_async(Handshake::new().connect_async(url).await.unwrap().0).await.unwrap()
                 }
+                .wait(),
             }
             assert_eq!(server.join().unwrap().unwrap().unwrap(), 5);
         }
@@ -278,7 +280,9 @@ fn the_configured_size_is_kept() {
             raw.write_all(&frame(0x02, &[0; 60])).unwrap();
             raw.write_all(&frame(0x80, &[0; 60])).unwrap();
             let error = server.join().unwrap().unwrap_err();
-            let Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error else { panic!("{error:?}") };
+            let Error::Capacity(CapacityError::MessageTooLong { size, max_size }) = error else {
+                panic!("{error:?}")
+            };
             assert_eq!((size, max_size), (120, 100));
         }
     });
@@ -291,7 +295,10 @@ fn a_peer_that_leaves_without_closing_is_an_error() {
             let (raw, server) = raw_peer(colour, Handshake::new());
             raw.shutdown(std::net::Shutdown::Write).unwrap();
             let error = server.join().unwrap().unwrap_err();
-            assert!(matches!(error, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)), "{error:?}");
+            assert!(
+                matches!(error, Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)),
+                "{error:?}"
+            );
 
             let (mut raw, server) = raw_peer(colour, Handshake::new());
             raw.write_all(&frame(0x81, b"cut short")[..4]).unwrap();
@@ -375,7 +382,10 @@ fn what_is_not_a_websocket_is_refused() {
             let refusing = server(colour, Handshake::new(), ours);
             theirs.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             let error = refusing.join().unwrap().unwrap_err();
-            assert!(matches!(error, Error::Protocol(ProtocolError::MissingConnectionUpgradeHeader)), "{error:?}");
+            assert!(
+                matches!(error, Error::Protocol(ProtocolError::MissingConnectionUpgradeHeader)),
+                "{error:?}"
+            );
 
             let (mut theirs, ours) = pair();
             let refusing = server(colour, Handshake::new(), ours);

@@ -52,7 +52,10 @@ impl Process {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().map_err(|error| {
             let program = command.get_program().display();
-            io::Error::new(error.kind(), format!("cannot start {program} (Debian: `apt-get install {package}`): {error}"))
+            io::Error::new(
+                error.kind(),
+                format!("cannot start {program} (Debian: `apt-get install {package}`): {error}"),
+            )
         })?;
         Ok(Self { child, log, signal })
     }
@@ -144,7 +147,8 @@ fn answers_to_ping(port: u16) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let mut answer = [0; 5];
-    let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
+    let asked =
+        stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
     asked.is_ok() && stream.read(&mut answer).is_ok() && (&answer == b"+PONG" || &answer == b"-NOAU")
 }
 
@@ -183,7 +187,16 @@ impl Postgres {
         command
             .arg("-D")
             .arg(&data)
-            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-c", "fsync=off", "-c", "shared_buffers=16MB"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-c",
+                "fsync=off",
+                "-c",
+                "shared_buffers=16MB",
+            ])
             .args(["-c", "max_connections=30", "-c", "unix_socket_directories="])
             .current_dir(&directory.0);
         Unprivileged::apply(user.as_ref(), &mut command);
