@@ -1,6 +1,6 @@
 //! TLS by the `rustls` crate.
 //!
-//! rustls needs no adapter. `rustls::Stream` and `StreamOwned` go straight over [`TcpStream`](aqueduct::net::TcpStream), which is
+//! rustls needs no adapter. `rustls::Stream` and `StreamOwned` go straight over [`TcpStream`], which is
 //! `std::io::Read` and `Write`, and wait as it waits; `futures_rustls` goes over the same type, which is `futures::io` too. What is
 //! here is what both leave to the user:
 //!

@@ -76,7 +76,7 @@ where
 /// # Examples
 /// ```
 /// use aqueduct::{go, net::TcpListener};
-/// use aqueduct_compattungstenite::{Handshake, close};
+/// use aqueduct_compat::tungstenite::{Handshake, close};
 ///
 /// # fn main() -> Result<(), tungstenite::Error> {
 /// let listener = TcpListener::bind("127.0.0.1:0")?;

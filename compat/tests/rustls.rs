@@ -353,10 +353,11 @@ fn a_peer_that_leaves_during_the_handshake_is_an_error() {
     });
 }
 
+/// How reading to the end went, and what was read.
+type Reading = (io::Result<()>, Vec<u8>);
+
 /// The two ends of a TLS connection: the client's blocking, the server's of the given colour reading to the end.
-fn reader(
-    colour: Colour,
-) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, JoinHandle<(io::Result<()>, Vec<u8>)>) {
+fn reader(colour: Colour) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, JoinHandle<Reading>) {
     use futures::io::{AsyncReadExt, AsyncWriteExt};
     let (theirs, ours) = pair();
     let acceptor = acceptor(Authority::shared().server());
