@@ -79,6 +79,7 @@ where
 /// use aqueduct_compat::tungstenite::{Handshake, close};
 ///
 /// # fn main() -> Result<(), tungstenite::Error> {
+/// let farewell = std::time::Duration::from_secs(5);
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let url = format!("ws://{}/", listener.local_addr()?);
 /// let server = go!({
@@ -86,14 +87,14 @@ where
 ///     let mut socket = Handshake::new().accept(tcp)?;
 ///     let message = socket.read()?;
 ///     socket.send(message)?;
-///     close(&mut socket, None, std::time::Duration::from_secs(5))
+///     close(&mut socket, None, farewell)
 /// });
 /// let (mut socket, _response) = Handshake::new().connect(url)?;
 /// socket.send("over".into())?;
 /// assert_eq!(socket.read()?.to_text()?, "over");
 /// assert!(socket.read()?.is_close());
-/// # drop(socket);
-/// # server.join().unwrap()
+/// close(&mut socket, None, farewell)?; // answers
+/// server.join().unwrap()
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -254,7 +255,7 @@ const WHAT: &str = "WebSocket handshake";
 /// Closes a blocking WebSocket in order: sends a close frame unless one has been sent, reads until the peer has answered it, passing
 /// over messages that were on their way, and ends the stream below. All of it takes `limit` at most. Drop the socket afterwards.
 ///
-/// Also for the side that has read the peer's close frame: what is left for it is the end of the stream.
+/// Also for the side that has read the peer's close frame: the answer, and the end of the stream, are left for it.
 ///
 /// # Blocking
 /// This coroutine, for `limit` at most; outside the scheduler, this thread.

@@ -204,7 +204,8 @@ fn a_query_that_is_cancelled_or_a_backend_that_is_ended_is_an_error() {
     let server = Postgres::start().expect("PostgreSQL");
     let url = server.url();
     checked!(move || {
-        let client = connect(&url).in_tokio().wait().unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).in_tokio().wait().unwrap();
+        let driver = spawn(connection.in_tokio());
         let token = client.cancel_token();
         let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).wait().unwrap().get(0);
         let sleeping = go!((client.query("SELECT pg_sleep(61)", &[]).wait().map(drop), client));
@@ -215,8 +216,10 @@ fn a_query_that_is_cancelled_or_a_backend_that_is_ended_is_an_error() {
         assert_eq!(outcome.unwrap_err().code(), Some(&SqlState::QUERY_CANCELED));
 
         admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).wait().unwrap();
-        client.query("SELECT 1", &[]).wait().unwrap_err();
+        let error = driver.join().unwrap().unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::ADMIN_SHUTDOWN), "{error:?}");
         assert!(client.is_closed());
+        client.query("SELECT 1", &[]).wait().unwrap_err();
         drop(server);
         admin.query("SELECT 1", &[]).wait().unwrap_err();
     });
