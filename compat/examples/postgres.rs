@@ -25,10 +25,18 @@ fn main() -> Outcome<()> {
             let server = servers::Postgres::start()?;
             aqueduct::run(|| show(&server.url()))
         }
-        Some(url) => aqueduct::run(|| show(url))
-            .map_err(|error| format!("{url}: {error} (is PostgreSQL running?)").into()),
+        Some(url) => {
+            let shown = aqueduct::run(|| show(url));
+            shown.map_err(|error| format!("{url}: {} (is PostgreSQL running?)", with_causes(&*error)).into())
+        }
         None => Err("usage: postgres postgres://USER@HOST:PORT/DATABASE | --self-test".into()),
     }
+}
+
+/// The crate's errors tell only with their causes what has happened.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(|cause| cause.to_string()).collect::<Vec<_>>().join(": ")
 }
 
 fn show(url: &str) -> Outcome<()> {

@@ -4,7 +4,8 @@
 //! written against the trait [`ConnectionLike`], and [`Connection`] is one over our sockets: everything in `redis::Commands`,
 //! `redis::cmd` and `redis::pipe` works on it unchanged, and waits as the stream waits.
 //!
-//! For the asynchronous half (`redis::aio`, one connection shared by many tasks) see the feature `tokio`.
+//! For the asynchronous half (`redis::aio`: one connection shared by many tasks, and subscriptions, which the synchronous half has
+//! only on its own `Connection`) see the feature `tokio`.
 //!
 //! # Invariants
 //! - `in-step`: between calls nothing is on its way in either direction. A call that fails or unwinds half-way leaves the connection

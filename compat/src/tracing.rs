@@ -86,7 +86,8 @@ pub fn in_span<T>(span: &Span, f: impl FnOnce() -> T) -> T {
 
 /// The future `future`, with the spans that it enters while it is polled or dropped following it across waits in Go style.
 ///
-/// Put it around `tracing`'s own `instrument`. Awaiting needs none of it.
+/// Put it around `tracing`'s own `instrument`. Awaiting needs none of it, and each poll makes a guard, which allocates: only for
+/// futures that do wait in Go style.
 ///
 /// # Cancel safety
 /// That of `future`.
