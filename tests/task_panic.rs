@@ -404,3 +404,13 @@ fn where_panics_abort_cancelling_is_cooperative() {
     assert_eq!(signal, Some(libc::SIGABRT));
     assert!(String::from_utf8_lossy(&output.stderr).contains("a task's panic"));
 }
+
+#[test]
+fn a_neighbours_panic_about_its_context_comes_with_the_remedy() {
+    let lost = || {
+        let text = "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
+        std::panic::panic_any(text)
+    };
+    let error = aqueduct::go(lost).join().map(|(): ()| ()).unwrap_err().to_string();
+    assert!(error.contains("`.in_tokio()`") && error.contains("aqueduct-compat"), "{error}");
+}

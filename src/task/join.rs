@@ -300,9 +300,20 @@ impl fmt::Display for JoinError {
         match &self.cause {
             Cause::Cancelled => f.write_str("was cancelled"),
             Cause::Itself => f.write_str("tried to join itself"),
-            Cause::Panicked { message: Some(message), .. } => write!(f, "panicked: {message}"),
+            Cause::Panicked { message: Some(message), .. } => {
+                write!(f, "panicked: {message}{}", remedy(message))
+            }
             Cause::Panicked { message: None, .. } => f.write_str("panicked"),
         }
+    }
+}
+
+/// What helps against a panic that tells only what is missing: here tokio's, whose futures look for its context.
+fn remedy(message: &str) -> &'static str {
+    if message.starts_with("there is no reactor running, must be called from the context of a Tokio") {
+        "; wrap the future in `.in_tokio()`, or the call in `tokio::enter`, of the crate aqueduct-compat, feature `tokio`"
+    } else {
+        ""
     }
 }
 

@@ -1,0 +1,287 @@
+//! Servers for one test or example: started as children on a port of their own in a directory of their own, and ended by their
+//! process id when dropped, also by a panic.
+//!
+//! Debian: `apt-get install redis-server postgresql`. A server that cannot be started is an error that says so, never a skip.
+#![allow(dead_code, reason = "each test and example uses its own share")]
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to come up; generous, for machines under load.
+const START: Duration = Duration::from_secs(60);
+
+/// A directory that is removed when dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> io::Result<Self> {
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_err(io::Error::other)?
+            .as_nanos();
+        let path = std::env::temp_dir().join(format!("aqueduct-{name}-{}-{nanos}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Left behind it takes some space, no more.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A child that is ended when dropped.
+struct Process {
+    child: Child,
+    log: PathBuf,
+    /// What asks it to end at once and in order.
+    signal: i32,
+}
+
+impl Process {
+    fn start(command: &mut Command, package: &str, log: PathBuf, signal: i32) -> io::Result<Self> {
+        let output = fs::File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().map_err(|error| {
+            let program = command.get_program().display();
+            io::Error::new(
+                error.kind(),
+                format!("cannot start {program} (Debian: `apt-get install {package}`): {error}"),
+            )
+        })?;
+        Ok(Self { child, log, signal })
+    }
+
+    /// Waits until it is ready; fails when it has ended, or takes too long.
+    fn until(&mut self, mut ready: impl FnMut() -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        while !ready() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.failed(&format!("ended: {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(self.failed(&format!("was not ready after {START:?}")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn failed(&self, how: &str) -> io::Error {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        io::Error::other(format!("the server {how}\n{log}"))
+    }
+
+    fn kill(&mut self, signal: i32) {
+        let pid = self.child.id() as libc::pid_t;
+        // SAFETY: no memory is involved; the child has not been waited for, so the number is still its own.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.kill(self.signal);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// A `redis-server` that keeps nothing.
+pub(crate) struct Redis {
+    port: u16,
+    // Ended before its directory goes.
+    process: Process,
+    _directory: Directory,
+}
+
+impl Redis {
+    /// Starts one.
+    pub(crate) fn start() -> io::Result<Self> {
+        Self::with(&[])
+    }
+
+    /// Starts one with more options.
+    pub(crate) fn with(options: &[&str]) -> io::Result<Self> {
+        let directory = Directory::new("redis")?;
+        let port = free_port()?;
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(&directory.0)
+            .args(options);
+        let log = directory.0.join("log");
+        let mut process = Process::start(&mut command, "redis-server", log, libc::SIGTERM)?;
+        process.until(|| answers_to_ping(port))?;
+        Ok(Self { port, process, _directory: directory })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// As a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/", self.address())
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn crash(mut self) {
+        self.process.kill(libc::SIGKILL);
+    }
+}
+
+/// It may listen before it serves; whoever else has taken the port meanwhile does not answer so.
+fn answers_to_ping(port: u16) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = [0; 5];
+    let asked =
+        stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
+    asked.is_ok() && stream.read(&mut answer).is_ok() && (&answer == b"+PONG" || &answer == b"-NOAU")
+}
+
+/// A PostgreSQL server that trusts everybody, with the user and database `postgres`.
+pub(crate) struct Postgres {
+    port: u16,
+    process: Process,
+    _directory: Directory,
+}
+
+impl Postgres {
+    /// The one that tests which run at the same time use together: a cluster takes seconds to make. It ends with its last user.
+    pub(crate) fn shared() -> io::Result<Arc<Self>> {
+        static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Ok(server)
+    }
+
+    /// Makes a cluster and starts its server. It refuses to be run by root: then it is run by the user `postgres`.
+    pub(crate) fn start() -> io::Result<Self> {
+        let directory = Directory::new("postgres")?;
+        let user = Unprivileged::find()?;
+        if let Some(user) = &user {
+            std::os::unix::fs::chown(&directory.0, Some(user.uid), Some(user.gid))?;
+        }
+        let data = directory.0.join("data");
+        initdb(&data, &directory.0, user.as_ref())?;
+
+        let port = free_port()?;
+        let mut command = Command::new(program("postgres"));
+        command
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+                "-c",
+                "fsync=off",
+                "-c",
+                "shared_buffers=16MB",
+            ])
+            .args(["-c", "max_connections=30", "-c", "unix_socket_directories="])
+            .current_dir(&directory.0);
+        Unprivileged::apply(user.as_ref(), &mut command);
+        // SIGINT: fast shutdown. It leaves no shared memory behind.
+        let mut process = Process::start(&mut command, "postgresql", directory.0.join("log"), libc::SIGINT)?;
+        let pid_file = data.join("postmaster.pid");
+        process.until(|| fs::read_to_string(&pid_file).is_ok_and(|text| says_ready(&text)))?;
+        Ok(Self { port, process, _directory: directory })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// As a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@{}/postgres", self.address())
+    }
+}
+
+/// The last line of `postmaster.pid` is its state.
+fn says_ready(pid_file: &str) -> bool {
+    pid_file.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+}
+
+fn initdb(data: &Path, directory: &Path, user: Option<&Unprivileged>) -> io::Result<()> {
+    let mut command = Command::new(program("initdb"));
+    command
+        .arg("-D")
+        .arg(data)
+        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+        .current_dir(directory);
+    Unprivileged::apply(user, &mut command);
+    let log = directory.join("initdb.log");
+    let mut process = Process::start(&mut command, "postgresql", log, libc::SIGTERM)?;
+    match process.child.wait()? {
+        status if status.success() => Ok(()),
+        status => Err(process.failed(&format!("could not be prepared, initdb: {status}"))),
+    }
+}
+
+/// A program of PostgreSQL, which Debian does not put into the path; of several versions the newest.
+fn program(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path())))
+        .max_by_key(|(version, _)| *version);
+    match newest.map(|(_, path)| path.join("bin").join(name)) {
+        Some(path) if path.exists() => path,
+        _ => name.into(),
+    }
+}
+
+/// The user that PostgreSQL is run by when we are root.
+struct Unprivileged {
+    uid: u32,
+    gid: u32,
+}
+
+impl Unprivileged {
+    fn find() -> io::Result<Option<Self>> {
+        // SAFETY: no arguments, cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            return Ok(None);
+        }
+        let users = fs::read_to_string("/etc/passwd")?;
+        let entry = users.lines().find_map(|line| {
+            let fields: Vec<_> = line.split(':').collect();
+            let ids = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+            (fields[0] == "postgres").then_some(ids)
+        });
+        let missing = "PostgreSQL is not run by root, and there is no user postgres (Debian: `apt-get install postgresql`)";
+        let (uid, gid) = entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, missing))?;
+        Ok(Some(Self { uid, gid }))
+    }
+
+    fn apply(user: Option<&Self>, command: &mut Command) {
+        if let Some(Self { uid, gid }) = user {
+            command.uid(*uid).gid(*gid);
+        }
+    }
+}
+
+/// A port that was free a moment ago. Neither server can be told to choose one itself; one that loses it fails to start.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
