@@ -41,7 +41,8 @@ fn on_a_small_stack<R: Send + 'static>(
 ) -> JoinHandle<R> {
     // A future that sends holds its message, and unoptimised code passes the futures around it by value.
     let moved_around = cfg!(debug_assertions) && what.contains("async");
-    let builder = task::Builder::new().name(what).stack_size(MESSAGES * LARGE * if moved_around { 2 } else { 1 });
+    let builder =
+        task::Builder::new().name(what).stack_size(MESSAGES * LARGE * if moved_around { 2 } else { 1 });
     let measured = move || {
         let result = operation();
         let stack = task::current().stack();
@@ -104,9 +105,7 @@ const RECEIVES: [(&str, fn(Receiver<Large>) -> bool); 8] = [
         })
         .wait()
     }),
-    ("recv in a Select", |rx| {
-        Select::new().recv(&rx, is_one).recv(&time::after(LONG), |_| false).wait()
-    }),
+    ("recv in a Select", |rx| Select::new().recv(&rx, is_one).recv(&time::after(LONG), |_| false).wait()),
     ("recv_many", |rx| {
         let mut messages = Vec::new();
         rx.recv_many(&mut messages, 3) == Ok(1) && is_full_of(&messages[0], 1)
@@ -172,9 +171,10 @@ fn one_message_and_no_more() {
 
     let (tx, rx) = oneshot::channel::<Large>();
     drop(rx);
-    let refused = on_a_small_stack("oneshot send, refused", move || {
-        matches!(tx.send(message(2)), Err(back) if is_full_of(&back, 2))
-    });
+    let refused = on_a_small_stack(
+        "oneshot send, refused",
+        move || matches!(tx.send(message(2)), Err(back) if is_full_of(&back, 2)),
+    );
     assert!(refused.join().unwrap());
 }
 

@@ -143,7 +143,9 @@ mod modelled {
 
         pub(crate) fn lock(&self) {
             // SAFETY: the guard is dropped by `unlock`, before the mutex goes.
-            let guard = unsafe { std::mem::transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(lock_guard(&self.mutex)) };
+            let guard = unsafe {
+                std::mem::transmute::<MutexGuard<'_, ()>, MutexGuard<'static, ()>>(lock_guard(&self.mutex))
+            };
             // SAFETY: the mutex is held.
             unsafe { *self.guard.get() = Some(guard) };
         }

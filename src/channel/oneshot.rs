@@ -250,7 +250,11 @@ impl<T> Receiver<T> {
     }
 
     #[track_caller]
-    fn recv_waiting(&mut self, into: &mut Slot<T>, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+    fn recv_waiting(
+        &mut self,
+        into: &mut Slot<T>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvTimeoutError> {
         match committed::complete(&mut CommittedReceive { receiver: self, into }, deadline) {
             Ok(result) => result.map_err(RecvTimeoutError::from),
             Err(DeadlinePassed) => Err(RecvTimeoutError::Timeout),
@@ -330,9 +334,9 @@ impl<T> fmt::Debug for Receiver<T> {
 }
 
 /// A receive in a frame. One that is cut short takes what has come by then.
-struct CommittedReceive<'a, T> {
-    receiver: &'a mut Receiver<T>,
-    into: &'a mut Slot<T>,
+pub(super) struct CommittedReceive<'a, T> {
+    pub(super) receiver: &'a mut Receiver<T>,
+    pub(super) into: &'a mut Slot<T>,
 }
 
 impl<T> Committed for CommittedReceive<'_, T> {

@@ -214,7 +214,7 @@ fn take_out<W: Watched>(state: &mut W::State, waiter: &Waiter<()>) {
 }
 
 /// A wait in a frame. One that is cut short looks once more: what has come by then is not refused.
-struct CommittedWatch<'a, W: Watched>(Pin<&'a mut Watching<W>>);
+pub(super) struct CommittedWatch<'a, W: Watched>(pub(super) Pin<&'a mut Watching<W>>);
 
 impl<W: Watched> Committed for CommittedWatch<'_, W> {
     type Output = W::Output;

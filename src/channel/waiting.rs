@@ -45,8 +45,7 @@ impl<T> Handle<T> for Sender<T> {
 
 /// The waker of an enrolled revocable waiter is made that of the present poll. False: the waiter is not enrolled any more.
 fn refresh_waker<T, S>(channel: &Channel<T>, waiter: &Waiter<S>, cx: &Context<'_>) -> bool {
-    let known =
-        channel.with(|_| (waiter.state() == WaiterState::In).then(|| waiter.will_wake(cx.waker())));
+    let known = channel.with(|_| (waiter.state() == WaiterState::In).then(|| waiter.will_wake(cx.waker())));
     match known {
         None => false,
         Some(true) => true,
@@ -117,7 +116,8 @@ impl<H: Handle<T>, T> Receiving<H, T> {
             WaiterState::Out if this.waiter.is_committed() => {}
             WaiterState::In | WaiterState::Out | WaiterState::Notified => {
                 // SAFETY: the waiter is in no queue, so the place is the caller's.
-                let looked = channel.change(|state, wakes| unsafe { into.with(|slot| look(state, slot, wakes)) });
+                let looked =
+                    channel.change(|state, wakes| unsafe { into.with(|slot| look(state, slot, wakes)) });
                 if let Some(result) = looked {
                     this.waiter.reset();
                     return Poll::Ready(result);
@@ -246,7 +246,9 @@ impl<H: Handle<T>, T> Offering<H, T> {
             WaiterState::Out if this.waiter.is_committed() => {}
             WaiterState::Out | WaiterState::Notified => {
                 // SAFETY: the waiter is in no queue, so the place is the caller's.
-                if let Some(offered) = channel.change(|state, wakes| unsafe { attempt(state, message, wakes) }) {
+                if let Some(offered) =
+                    channel.change(|state, wakes| unsafe { attempt(state, message, wakes) })
+                {
                     return Poll::Ready(offered);
                 }
             }
@@ -393,7 +395,11 @@ impl<H: Handle<T>, T> Sending<H, T> {
 
     /// Sets the message of the next offer; the one before has ended.
     pub(super) fn set_message(&self, message: T) {
-        debug_assert_eq!(self.offering.waiter.state(), WaiterState::Out, "an offer is renewed when it has ended");
+        debug_assert_eq!(
+            self.offering.waiter.state(),
+            WaiterState::Out,
+            "an offer is renewed when it has ended"
+        );
         // SAFETY: the waiter is out: the place is its owner's.
         unsafe { self.message.with(|slot| slot.fill(message)) };
     }

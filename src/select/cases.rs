@@ -49,6 +49,9 @@ pub trait Case {
         ptr::null()
     }
 
+    /// A case that was made for a frame is to lie in a future. It has not been enrolled yet.
+    fn make_revocable(self: Pin<&mut Self>) {}
+
     /// Tries to let it happen; the result is kept.
     fn attempt(self: Pin<&mut Self>, _: &mut WakeList, _: Patience) -> bool {
         false
@@ -346,6 +349,11 @@ impl<T> Receive for Receiver<T> {
 impl<T> Case for ReceiveCase<'_, T> {
     stand_in_line!();
 
+    fn make_revocable(self: Pin<&mut Self>) {
+        // SAFETY: a waiter that has never been enrolled may be replaced.
+        unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(Target(None), false);
+    }
+
     fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList, _: Patience) -> bool {
         self.line.attempt(|state, slot| state.take(slot, wakes) || state.is_closed())
     }
@@ -429,6 +437,12 @@ impl<'a, T> SendCase<'a, T> {
 
 impl<T> Case for SendCase<'_, T> {
     stand_in_line!();
+
+    fn make_revocable(self: Pin<&mut Self>) {
+        let offer = Offer::Message(NonNull::from(self.line.place));
+        // SAFETY: a waiter that has never been enrolled may be replaced.
+        unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(offer, false);
+    }
 
     fn attempt(mut self: Pin<&mut Self>, wakes: &mut WakeList, patience: Patience) -> bool {
         let happened = self.line.attempt(|state, slot| {

@@ -6,7 +6,7 @@ use crate::select::engine::{Cases, Engine};
 use crate::time::deadline_after;
 use crate::wait::committed;
 use std::fmt;
-use std::future::IntoFuture;
+use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Waker};
@@ -140,6 +140,36 @@ impl<'a, R> Select<'a, R> {
             committed::complete(&mut engine, deadline).ok()?
         };
         Some(self.cases[index].as_mut().handle())
+    }
+
+    /// The future form of [`wait`](Self::wait). Handlers need not be `Send`, so neither is the future: for one that is spawned there is
+    /// [`select_async!`](crate::select_async!).
+    ///
+    /// # Cancel safety
+    /// As [`select_async!`](crate::select_async!); no handler is called.
+    ///
+    /// # Panics
+    /// Without cases.
+    ///
+    /// # Examples
+    /// ```
+    /// use aqueduct::{Wait, channel, select::Select};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// let select = async { Select::new().recv(&rx, |message| message).wait_async().await };
+    /// tx.send(3).unwrap();
+    /// assert_eq!(select.wait(), Ok(3));
+    /// ```
+    pub async fn wait_async(mut self) -> R {
+        assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
+        for case in &mut self.cases {
+            case.as_mut().as_case().make_revocable();
+        }
+        let index = {
+            let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
+            poll_fn(|cx| engine.poll(cx)).await
+        };
+        self.cases[index].as_mut().handle()
     }
 
     /// What can happen at once, without waiting. `None`: nothing.

@@ -1,6 +1,6 @@
 //! Places: permits, reservations that are given up, and senders that wait for room.
 
-use super::{content, slot, Link, Party, cases, full_link, link, receive, send, start};
+use super::{Link, Party, cases, content, full_link, link, receive, send, slot, start};
 use crate::channel::core::{Channel, Put};
 use crate::channel::slot::Slot;
 use crate::channel::waiting::{CommittedOffer, Offered, Offering};
@@ -65,7 +65,7 @@ fn reserve_for_a_moment(channel: &Channel<u8>, party: Party) {
         Party::Frame => {
             // SAFETY: there is no place.
             attempt_and_withdraw(&mut unsafe { CommittedOffer::new(offering, None) })
-        },
+        }
         Party::Future => match offering.poll_room(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(offered) => Some(offered),
             Poll::Pending => None,

@@ -3,11 +3,14 @@
 //! Every wait here ends, or the checker reports a deadlock: so each model also shows that no wake-up is lost. A party is a frame
 //! (committed) or a future (revocable). A deadline and a cancellation are the same to a channel: a withdrawal.
 
+mod loom_broadcast;
 mod loom_close;
 mod loom_lock;
+mod loom_oneshot;
 mod loom_places;
 mod loom_transfer;
 mod loom_wakers;
+mod loom_watch;
 mod loom_withdrawal;
 
 use crate::channel::core::Channel;
@@ -79,9 +82,7 @@ fn with_send<R>(
             let offering = pin!(Offering::new(channel, true));
             // SAFETY: the place is declared before the waiter.
             let mut offer = unsafe { CommittedOffer::new(offering.into_ref(), Some(held.place())) };
-            f(&mut |cx| {
-                offer.poll(cx).map(|offered| (offered == Offered::Refused).then_some(message))
-            })
+            f(&mut |cx| offer.poll(cx).map(|offered| (offered == Offered::Refused).then_some(message)))
         }
         Future => {
             let sending = pin!(Sending::with_message(channel, message));
