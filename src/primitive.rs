@@ -5,7 +5,7 @@
 //! one run.
 
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use std::sync::{Mutex, atomic};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
@@ -53,7 +53,7 @@ pub(crate) fn lock<M: Lockable>(mutex: &M) -> impl DerefMut<Target = M::Data> {
 }
 
 /// `lock`, with a guard that can be named and kept.
-#[inline]
+#[cfg(any(loom, shuttle))]
 pub(crate) fn lock_guard(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
     match mutex.lock() {
         Ok(guard) => guard,
@@ -69,6 +69,7 @@ pub(crate) use std::cell::Cell;
 /// `std::cell::UnsafeCell` with loom's way of access, which lets the model checker see every one.
 #[cfg(not(loom))]
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 #[cfg(not(loom))]

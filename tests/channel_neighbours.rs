@@ -3,11 +3,11 @@
 mod common;
 
 use aqueduct::channel::{self, Receiver, Sender};
-use aqueduct::{go, select, select_async, spawn, time};
+use aqueduct::{go, select, select_async, spawn, time, yield_now_async};
 use common::life::choose;
 use common::party::{PARTIES, Running, pairs};
 use common::{Drops, watchdog};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use std::pin::pin;
 use std::sync::{Arc, Barrier};
 use std::task::Context;
@@ -231,6 +231,78 @@ fn a_receive_that_is_dropped_when_told_leaves_the_message_in_its_place() {
         for i in 0..3 {
             let (got, _message) = rx.try_recv().unwrap();
             assert_eq!(got, i, "capacity {capacity:?}");
+        }
+    }
+}
+
+/// kanal #63: a stream of a rendezvous, driven by `buffer_unordered`, is polled with other wakers and moved between polls, while
+/// senders write where its signal lay: payloads were torn and freed twice. Here every payload comes whole, once, and in its order.
+#[test]
+fn a_stream_under_buffer_unordered_gets_every_message_whole() {
+    let _dog = watchdog!(60);
+    const MESSAGES: u64 = 400;
+    for (sender, receiver) in pairs() {
+        for capacity in [Some(0), Some(2), None] {
+            let drops = Drops::new();
+            let (tx, rx) = capacity.map_or_else(channel::unbounded, channel::bounded);
+            let made = drops.clone();
+            let sending = sender.live(|style| async move {
+                for id in 0..MESSAGES {
+                    style.send(&tx, (id, vec![id; 16], made.one())).await.unwrap();
+                }
+            });
+            let receiving = receiver.live(|style| async move {
+                let whole = rx
+                    .into_stream()
+                    .map(|(id, values, counted)| async move {
+                        yield_now_async().await;
+                        assert!(values.len() == 16 && values.iter().all(|value| *value == id), "{values:?}");
+                        drop(counted);
+                        id
+                    })
+                    .buffer_unordered(3)
+                    .collect::<Vec<_>>();
+                style.wait(whole).await
+            });
+            let mut received = receiving.join();
+            sending.join();
+            received.sort_unstable();
+            assert!(received.into_iter().eq(0..MESSAGES), "{sender:?} to {receiver:?}, {capacity:?}");
+            assert_eq!((drops.made(), drops.dropped()), (400, 400));
+        }
+    }
+}
+
+/// The class of it: a pending receive that is polled by one and another, and given up or waited for, while messages come.
+#[test]
+fn receives_that_are_polled_about_and_given_up_tear_nothing() {
+    let _dog = watchdog!(60);
+    const MESSAGES: u64 = 500;
+    for sender in PARTIES {
+        for capacity in [Some(0), Some(1), None] {
+            let (tx, rx) = capacity.map_or_else(channel::unbounded, channel::bounded);
+            let sending = sender.live(|style| async move {
+                for id in 0..MESSAGES {
+                    style.send(&tx, vec![id; 16]).await.unwrap();
+                }
+            });
+            let mut received = 0;
+            for round in 0.. {
+                let mut receive = Box::pin(rx.recv_async());
+                let polled = receive.as_mut().now_or_never().or_else(|| receive.as_mut().now_or_never());
+                let got = match polled {
+                    None if round % 2 == 0 => continue,
+                    None => aqueduct::block_on(receive),
+                    Some(got) => got,
+                };
+                match got {
+                    Ok(values) => assert_eq!(values, vec![received; 16]),
+                    Err(_) => break,
+                }
+                received += 1;
+            }
+            assert_eq!(received, MESSAGES);
+            sending.join();
         }
     }
 }

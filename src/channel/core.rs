@@ -26,39 +26,46 @@
 //! - *close*: offers are refused (completed with their value still in them), receivers notified: they drain, then see the end.
 //!
 //! # Sources
-//! Go's `chan.go` for one lock and direct hand-over; async-channel and event-listener for notifications that are passed on.
+//! Go's `chan.go` for one lock and direct hand-over, from frame to frame; async-channel and event-listener for notifications that are passed on.
 
+use crate::channel::lock::{ChannelLock, LockGuard};
+use crate::channel::ring::Ring;
+use crate::channel::slot::{Place, Slot};
+use crate::primitive::UnsafeCell;
 use crate::primitive::atomic::AtomicUsize;
-use crate::primitive::{Mutex, UnsafeCell, lock};
 use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState, WakeList};
-use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::task::Waker;
+use std::ptr::NonNull;
 
 /// What a waiting sender holds out.
 pub(crate) enum Offer<T> {
-    /// A message; still there when done: refused, the channel has been closed.
-    Message(T),
-    /// The message was taken.
-    Taken,
+    /// The message there. When the sender is done, an empty place says that it was taken, a full one that it was refused: the
+    /// channel has been closed.
+    Message(NonNull<Place<T>>),
     /// Room for a message is wanted; still wanted when done: refused.
     Room,
     /// A place is reserved.
     Reserved,
 }
 
-/// What a waiting receiver gets; nothing when done cannot happen: the end is found by looking.
-pub(crate) type Slot<T> = Option<T>;
+/// Where a waiting receiver wants its message: nowhere, if it cannot be handed one. Nothing there when done cannot happen: the end
+/// is found by looking.
+pub(crate) struct Target<T>(pub(crate) Option<NonNull<Place<T>>>);
+
+// SAFETY: the place is `Sync` for such `T`, and stays where it is as long as the waiter is enrolled (`linked-is-alive` covers it).
+unsafe impl<T: Send> Send for Offer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Target<T> {}
 
 /// See the module's head.
 pub(crate) struct State<T> {
-    queue: VecDeque<T>,
+    queue: Ring<T>,
     capacity: usize,
     /// Places held by permits.
     reserved: usize,
     senders: WaitQueue<Offer<T>>,
-    receivers: WaitQueue<Slot<T>>,
+    receivers: WaitQueue<Target<T>>,
     closed: bool,
 }
 
@@ -71,6 +78,7 @@ pub(crate) enum Put {
 }
 
 impl<T> State<T> {
+    #[inline]
     fn has_room(&self) -> bool {
         self.queue.len() + self.reserved < self.capacity
     }
@@ -96,13 +104,14 @@ impl<T> State<T> {
         self.closed
     }
 
-    /// Puts a message; it is left in `message` when it cannot be.
-    pub(crate) fn put(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> Put {
+    /// Puts the message of a full slot; it is left there when it cannot be put.
+    #[inline]
+    pub(crate) fn put(&mut self, message: &mut Slot<T>, wakes: &mut WakeList) -> Put {
         if self.closed {
             return Put::Closed;
         }
         while self.queue.is_empty() && self.receivers.front().is_some_and(Waiter::is_committed) {
-            match self.receivers.complete_front(|slot| *slot = message.take()) {
+            match self.receivers.complete_front(|target| hand_over(message, target)) {
                 Completion::Done(waker) => {
                     wakes.push(waker);
                     return Put::Done;
@@ -113,13 +122,32 @@ impl<T> State<T> {
         if !self.has_room() {
             return Put::Full;
         }
-        self.queue.extend(message.take());
+        self.queue.push(message);
         self.announce(wakes);
         Put::Done
     }
 
+    /// As `put`, for who will not wait: on a rendezvous it finds the receiver that can be handed a message also behind others, which
+    /// could only come and look.
+    pub(crate) fn put_now(&mut self, message: &mut Slot<T>, wakes: &mut WakeList) -> Put {
+        let put = self.put(message, wakes);
+        if put != Put::Full || !self.is_rendezvous() {
+            return put;
+        }
+        loop {
+            match self.receivers.complete_first_committed(|target| hand_over(message, target)) {
+                Completion::Done(waker) => {
+                    wakes.push(waker);
+                    return Put::Done;
+                }
+                Completion::Lost => {}
+                Completion::Nobody => return Put::Full,
+            }
+        }
+    }
+
     /// Puts a message into a place that a permit holds.
-    pub(crate) fn put_reserved(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> Put {
+    pub(crate) fn put_reserved(&mut self, message: &mut Slot<T>, wakes: &mut WakeList) -> Put {
         self.reserved -= 1;
         let put = self.put(message, wakes);
         // A receiver may have been handed the message: then the place is free.
@@ -145,72 +173,91 @@ impl<T> State<T> {
         }
     }
 
-    /// Puts a message even if there is no room, in the place of the oldest, which is returned.
-    pub(crate) fn force(&mut self, message: &mut Option<T>, wakes: &mut WakeList) -> (Put, Option<T>) {
-        let put = self.put(message, wakes);
-        if put != Put::Full || self.queue.is_empty() {
-            return (put, None);
+    /// Puts a message even if there is no room, in the place of the oldest, which moves to `oldest`, an empty slot.
+    pub(crate) fn force(&mut self, message: &mut Slot<T>, oldest: &mut Slot<T>, wakes: &mut WakeList) -> Put {
+        let put = self.put_now(message, wakes);
+        if put != Put::Full || !self.queue.pop(oldest) {
+            return put;
         }
-        let oldest = self.queue.pop_front();
-        self.queue.extend(message.take());
-        (Put::Done, oldest)
+        self.queue.push(message);
+        Put::Done
     }
 
-    /// Takes the next message.
-    pub(crate) fn take(&mut self, wakes: &mut WakeList) -> Option<T> {
-        if let Some(message) = self.queue.pop_front() {
+    /// Takes the next message into an empty slot. False: there is none.
+    #[inline]
+    pub(crate) fn take(&mut self, into: &mut Slot<T>, wakes: &mut WakeList) -> bool {
+        if self.queue.pop(into) {
             self.let_in(wakes);
-            return Some(message);
+            return true;
         }
-        if !self.is_rendezvous() {
-            return None;
-        }
-        let mut message = None;
+        self.is_rendezvous() && self.take_offer(into, wakes)
+    }
+
+    /// Takes the message of the first offer.
+    fn take_offer(&mut self, into: &mut Slot<T>, wakes: &mut WakeList) -> bool {
         loop {
-            match self.senders.complete_front(|offer| message = offer.take()) {
+            let completion = self.senders.complete_front(|offer| match offer {
+                // SAFETY: the lock is held, and the place is that of an enrolled waiter.
+                Offer::Message(place) => unsafe { place.as_ref().with(|slot| into.move_from(slot)) },
+                Offer::Room | Offer::Reserved => unreachable!("a rendezvous has no places"),
+            });
+            match completion {
                 Completion::Done(waker) => {
                     wakes.push(waker);
-                    return message;
+                    return true;
                 }
                 Completion::Lost => {}
-                Completion::Nobody => return None,
+                Completion::Nobody => return false,
             }
         }
     }
 
-    /// Takes everything that is queued; `limit` messages at most.
-    pub(crate) fn take_many(&mut self, limit: usize, mut into: impl FnMut(T), wakes: &mut WakeList) -> usize {
+    /// Takes what there is; `limit` messages at most.
+    pub(crate) fn take_many(&mut self, limit: usize, into: &mut Vec<T>, wakes: &mut WakeList) -> usize {
+        let mut slot = Slot::EMPTY;
         let mut taken = 0;
-        while taken < limit {
-            let Some(message) = self.take(wakes) else { break };
-            into(message);
+        while taken < limit && self.take(&mut slot, wakes) {
+            into.reserve(1);
+            let room = into.spare_capacity_mut()[0].as_mut_ptr();
+            // SAFETY: `room` is the place behind the vector's last, which is the vector's from then on.
+            unsafe {
+                slot.read_to(room);
+                into.set_len(into.len() + 1);
+            }
             taken += 1;
         }
         taken
     }
 
     /// Moves waiting offers into the queue while there is room (`room-is-used`).
+    #[inline]
     fn let_in(&mut self, wakes: &mut WakeList) {
-        while self.has_room() && !self.senders.is_empty() {
-            let (queue, reserved) = (&mut self.queue, &mut self.reserved);
-            let before = queue.len();
-            let completion = self.senders.complete_front(|offer| match offer.take() {
-                Some(message) => queue.push_back(message),
-                None => {
-                    *reserved += 1;
-                    *offer = Offer::Reserved;
-                }
-            });
-            if let Completion::Done(waker) = completion {
-                wakes.push(waker);
+        while !self.senders.is_empty() && self.has_room() {
+            self.let_one_in(wakes);
+        }
+    }
+
+    fn let_one_in(&mut self, wakes: &mut WakeList) {
+        let (queue, reserved) = (&mut self.queue, &mut self.reserved);
+        let before = queue.len();
+        let completion = self.senders.complete_front(|offer| match offer {
+            // SAFETY: the lock is held, and the place is that of an enrolled waiter.
+            Offer::Message(place) => unsafe { place.as_ref().with(|slot| queue.push(slot)) },
+            Offer::Room | Offer::Reserved => {
+                *reserved += 1;
+                *offer = Offer::Reserved;
             }
-            if self.queue.len() > before {
-                self.announce(wakes);
-            }
+        });
+        if let Completion::Done(waker) = completion {
+            wakes.push(waker);
+        }
+        if self.queue.len() > before {
+            self.announce(wakes);
         }
     }
 
     /// A message has entered the queue: tells a receiver (`messages-are-announced`).
+    #[inline]
     fn announce(&mut self, wakes: &mut WakeList) {
         while let Some(receiver) = self.receivers.front() {
             if !receiver.is_committed() {
@@ -218,7 +265,11 @@ impl<T> State<T> {
                 return;
             }
             let queue = &mut self.queue;
-            if let Completion::Done(waker) = self.receivers.complete_front(|slot| *slot = queue.pop_front()) {
+            let completion = self.receivers.complete_front(|target| {
+                let taken = with_target(target, |slot| queue.pop(slot));
+                debug_assert!(taken, "what is announced is there");
+            });
+            if let Completion::Done(waker) = completion {
                 wakes.push(waker);
                 return;
             }
@@ -250,7 +301,7 @@ impl<T> State<T> {
     ///
     /// # Safety
     /// As [`WaitQueue::push_back`].
-    pub(crate) unsafe fn enrol_receiver(&mut self, waiter: &Waiter<Slot<T>>) {
+    pub(crate) unsafe fn enrol_receiver(&mut self, waiter: &Waiter<Target<T>>) {
         // SAFETY: the caller's promise.
         unsafe {
             match waiter.state() {
@@ -260,25 +311,21 @@ impl<T> State<T> {
         }
     }
 
-    /// A receiver goes away: unlinks it, or passes its notification on. The message, if it had been handed one already, is its
-    /// owner's to take from the slot.
-    pub(crate) fn withdraw_receiver(
-        &mut self,
-        waiter: &Waiter<Slot<T>>,
-        wakes: &mut WakeList,
-    ) -> Option<Waker> {
+    /// A receiver goes away: unlinks it, or passes its notification on. The message, if it had been handed one already, is in its
+    /// place.
+    pub(crate) fn withdraw_receiver(&mut self, waiter: &Waiter<Target<T>>, wakes: &mut WakeList) {
         if waiter.state() == WaiterState::Notified {
             waiter.reset();
             if !self.queue.is_empty() || !self.senders.is_empty() || self.closed {
                 self.notify_receiver(wakes);
             }
         }
-        self.receivers.remove(waiter).and_then(crate::wait::queue::Removed::into_waker)
+        self.receivers.remove(waiter);
     }
 
     /// A sender goes away: unlinks it. If its offer was taken, or refused, its owner finds that in the slot.
-    pub(crate) fn withdraw_sender(&mut self, waiter: &Waiter<Offer<T>>) -> Option<Waker> {
-        self.senders.remove(waiter).and_then(crate::wait::queue::Removed::into_waker)
+    pub(crate) fn withdraw_sender(&mut self, waiter: &Waiter<Offer<T>>) {
+        self.senders.remove(waiter);
     }
 
     /// Closes: no message enters any more. False when it was closed already.
@@ -298,27 +345,27 @@ impl<T> State<T> {
     }
 
     /// The queue's content, to be dropped after the lock: no receiver is left.
-    pub(crate) fn discard(&mut self) -> VecDeque<T> {
-        mem::take(&mut self.queue)
+    pub(crate) fn discard(&mut self) -> Ring<T> {
+        mem::replace(&mut self.queue, Ring::new())
     }
 }
 
-impl<T> Offer<T> {
-    /// Takes the message, if the offer is one.
-    pub(crate) fn take(&mut self) -> Option<T> {
-        match mem::replace(self, Self::Taken) {
-            Self::Message(message) => Some(message),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
+/// Under the lock, with the target of an enrolled waiter that is committed.
+#[inline]
+fn with_target<T, R>(target: &Target<T>, f: impl FnOnce(&mut Slot<T>) -> R) -> R {
+    let place = target.0.expect("a committed receiver has a place for its message");
+    // SAFETY: the lock is held, and the place is that of an enrolled waiter.
+    unsafe { place.as_ref().with(f) }
+}
+
+#[inline]
+fn hand_over<T>(message: &mut Slot<T>, target: &mut Target<T>) {
+    with_target(target, |slot| slot.move_from(message));
 }
 
 /// A channel, shared by its handles.
 pub struct Channel<T> {
-    lock: Mutex<()>,
+    lock: ChannelLock,
     state: UnsafeCell<State<T>>,
     pub(crate) senders: AtomicUsize,
     pub(crate) receivers: AtomicUsize,
@@ -332,9 +379,9 @@ unsafe impl<T: Send> Sync for Channel<T> {}
 impl<T> Channel<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            lock: Mutex::new(()),
+            lock: ChannelLock::new(),
             state: UnsafeCell::new(State {
-                queue: VecDeque::new(),
+                queue: Ring::new(),
                 capacity,
                 reserved: 0,
                 senders: WaitQueue::new(),
@@ -349,7 +396,7 @@ impl<T> Channel<T> {
     /// Calls `f` under the lock.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State<T>) -> R) -> R {
-        let _guard = lock(&self.lock);
+        let _guard: LockGuard<'_> = self.lock.guard();
         // SAFETY: the lock is held.
         self.state.with_mut(|state| f(unsafe { &mut *state }))
     }
@@ -362,7 +409,7 @@ impl<T> Channel<T> {
     }
 
     /// The lock alone, for a select, which holds several.
-    pub(crate) fn mutex(&self) -> *const Mutex<()> {
+    pub(crate) fn lock(&self) -> &ChannelLock {
         &self.lock
     }
 

@@ -34,11 +34,15 @@
 pub mod broadcast;
 pub(crate) mod core;
 mod errors;
+mod inspect;
+pub(crate) mod lock;
 pub mod oneshot;
 mod receiver;
+mod ring;
 mod sender;
 mod shared;
 mod sink;
+pub(crate) mod slot;
 mod stream;
 #[cfg(all(test, loom))]
 mod tests;

@@ -12,10 +12,10 @@
 //! go!(tx.send(6 * 7).unwrap());
 //! assert_eq!(rx.recv(), Ok(42));
 //! ```
-#![forbid(unsafe_code)]
 
 use crate::channel::errors::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::shared::{self, Shared, Watched, Watching, notify_all};
+use crate::channel::slot::{Held, Room, Slot};
 use crate::time::deadline_after;
 use crate::wait;
 use crate::wait::committed::{self, Committed, DeadlinePassed};
@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 pub(super) struct State<T> {
-    message: Option<T>,
+    message: Slot<T>,
     /// It has sent, or gone.
     sender_done: bool,
     /// It has closed, or gone.
@@ -41,12 +41,35 @@ pub(super) struct State<T> {
 }
 
 impl<T> State<T> {
-    fn take(&mut self) -> Result<T, TryRecvError> {
-        match self.message.take() {
-            Some(message) => Ok(message),
-            None if self.sender_done || self.receiver_done => Err(TryRecvError::Closed),
-            None => Err(TryRecvError::Empty),
+    /// Takes the message into an empty slot.
+    fn take(&mut self, into: &mut Slot<T>) -> Result<(), TryRecvError> {
+        if self.message.is_full() {
+            into.move_from(&mut self.message);
+            return Ok(());
         }
+        Err(if self.sender_done || self.receiver_done { TryRecvError::Closed } else { TryRecvError::Empty })
+    }
+
+    /// Makes a state where it is to be: its message may be large.
+    ///
+    /// # Safety
+    /// `state` is valid for writing.
+    unsafe fn make_at(state: *mut Self) {
+        // SAFETY: the caller's promise; all fields are written.
+        unsafe {
+            Slot::empty_at(&raw mut (*state).message);
+            (&raw mut (*state).sender_done).write(false);
+            (&raw mut (*state).receiver_done).write(false);
+            (&raw mut (*state).receiver).write(None);
+            (&raw mut (*state).watchers).write(WaitQueue::new());
+        }
+    }
+}
+
+/// A message that was sent and not received.
+impl<T> Drop for State<T> {
+    fn drop(&mut self) {
+        self.message.clear();
     }
 }
 
@@ -55,13 +78,8 @@ impl<T> State<T> {
 /// # Examples
 /// See the [module](self).
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared::new(State {
-        message: None,
-        sender_done: false,
-        receiver_done: false,
-        receiver: None,
-        watchers: WaitQueue::new(),
-    }));
+    // SAFETY: `make_at` makes a state.
+    let shared = unsafe { Shared::in_arc(|state| State::make_at(state)) };
     (Sender { shared: shared.clone(), sent: false }, Receiver { shared, ended: false })
 }
 
@@ -79,15 +97,16 @@ impl<T> Sender<T> {
     /// be dropped with it.
     pub fn send(mut self, message: T) -> Result<(), T> {
         self.sent = true;
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
         self.shared.change(|state, wakes| {
-            if state.receiver_done {
-                return Err(message);
+            if !state.receiver_done {
+                state.message.move_from(held.slot());
+                state.sender_done = true;
+                wakes.push(state.receiver.take());
             }
-            state.message = Some(message);
-            state.sender_done = true;
-            wakes.push(state.receiver.take());
-            Ok(())
-        })
+        });
+        if held.slot().is_full() { Err(held.slot().take()) } else { Ok(()) }
     }
 
     /// Waits until the receiver is dropped or closed: nobody wants the message.
@@ -169,10 +188,11 @@ impl<T> Receiver<T> {
     /// When the sender is dropped without having sent.
     #[track_caller]
     pub fn recv(mut self) -> Result<T, RecvError> {
-        match self.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Closed) => Err(RecvError),
-            Err(TryRecvError::Empty) => self.recv_waiting(None).map_err(|_| RecvError),
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match self.recv_waiting(held.slot(), None) {
+            Ok(()) => Ok(held.slot().take()),
+            Err(_) => Err(RecvError),
         }
     }
 
@@ -181,8 +201,17 @@ impl<T> Receiver<T> {
     /// # Errors
     /// When it has not been sent, cannot be any more, or has been received.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let taken = self.shared.with(State::take);
-        self.ended |= !matches!(taken, Err(TryRecvError::Empty));
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match self.take(held.slot()) {
+            Ok(()) => Ok(held.slot().take()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn take(&mut self, into: &mut Slot<T>) -> Result<(), TryRecvError> {
+        let taken = self.shared.with(|state| state.take(into));
+        self.ended |= taken != Err(TryRecvError::Empty);
         taken
     }
 
@@ -212,12 +241,21 @@ impl<T> Receiver<T> {
     /// When the time is up, or the sender is dropped without having sent.
     #[track_caller]
     pub fn recv_deadline(&mut self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.recv_waiting(Some(deadline))
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match self.recv_waiting(held.slot(), Some(deadline)) {
+            Ok(()) => Ok(held.slot().take()),
+            Err(error) => Err(error),
+        }
     }
 
     #[track_caller]
-    fn recv_waiting(&mut self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        match committed::complete(&mut CommittedReceive(self), deadline) {
+    fn recv_waiting(
+        &mut self,
+        into: &mut Slot<T>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvTimeoutError> {
+        match committed::complete(&mut CommittedReceive { receiver: self, into }, deadline) {
             Ok(result) => result.map_err(RecvTimeoutError::from),
             Err(DeadlinePassed) => Err(RecvTimeoutError::Timeout),
         }
@@ -231,13 +269,14 @@ impl<T> Receiver<T> {
         });
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
-        match self.try_recv() {
+    /// Ready when the message is in `into`, or when there will be none.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, into: &mut Slot<T>) -> Poll<Result<(), RecvError>> {
+        match self.take(into) {
             Err(TryRecvError::Empty) => {}
             taken => return Poll::Ready(taken.map_err(|_| RecvError)),
         }
         let waker = cx.waker().clone();
-        let (taken, _replaced) = self.shared.with(|state| match state.take() {
+        let (taken, _replaced) = self.shared.with(|state| match state.take(into) {
             Err(TryRecvError::Empty) => (Err(TryRecvError::Empty), state.receiver.replace(waker)),
             taken => (taken, Some(waker)),
         });
@@ -256,7 +295,12 @@ impl<T> Future for Receiver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(wait::poll_budget(cx));
-        self.poll_recv(cx)
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match ready!(self.poll_recv(cx, held.slot())) {
+            Ok(()) => Poll::Ready(Ok(held.slot().take())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -268,35 +312,43 @@ impl<T> FusedFuture for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let unwanted = self.shared.change(|state, wakes| {
+        // What is not wanted is dropped after the lock.
+        let mut room = Room::uninit();
+        let mut unwanted = Held::empty(&mut room);
+        let _waker = self.shared.change(|state, wakes| {
             state.receiver_done = true;
             notify_all(&mut state.watchers, wakes);
-            (state.message.take(), state.receiver.take())
+            if state.message.is_full() {
+                unwanted.slot().move_from(&mut state.message);
+            }
+            state.receiver.take()
         });
-        drop(unwanted);
     }
 }
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = self.shared.with(|state| state.message.is_some());
+        let sent = self.shared.with(|state| state.message.is_full());
         f.debug_struct("oneshot::Receiver").field("sent", &sent).finish()
     }
 }
 
 /// A receive in a frame. One that is cut short takes what has come by then.
-struct CommittedReceive<'a, T>(&'a mut Receiver<T>);
+pub(super) struct CommittedReceive<'a, T> {
+    pub(super) receiver: &'a mut Receiver<T>,
+    pub(super) into: &'a mut Slot<T>,
+}
 
 impl<T> Committed for CommittedReceive<'_, T> {
-    type Output = Result<T, RecvError>;
+    type Output = Result<(), RecvError>;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_recv(cx)
+        self.receiver.poll_recv(cx, self.into)
     }
 
     fn withdraw(&mut self) -> Option<Self::Output> {
-        drop(self.0.shared.with(|state| state.receiver.take()));
-        match self.0.try_recv() {
+        drop(self.receiver.shared.with(|state| state.receiver.take()));
+        match self.receiver.take(self.into) {
             Err(TryRecvError::Empty) => None,
             taken => Some(taken.map_err(|_| RecvError)),
         }

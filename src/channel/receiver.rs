@@ -2,19 +2,22 @@
 
 use crate::channel::core::Channel;
 use crate::channel::errors::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::channel::inspect::{inspection, weak_handle};
 use crate::channel::sender::count_up;
-use crate::channel::waiting::{CommittedReceive, Receiving};
+use crate::channel::slot::{Held, Room};
+use crate::channel::waiting::Receiving;
 use crate::primitive::atomic::Ordering::{AcqRel, Relaxed};
 use crate::time::deadline_after;
 use crate::wait;
-use std::collections::{VecDeque, vec_deque};
+use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
 use std::iter::FusedIterator;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
+use std::vec;
 
 /// The receiving end of a channel; see the [module](crate::channel). Clone it for more receivers: each message goes to one.
 pub struct Receiver<T> {
@@ -52,10 +55,11 @@ impl<T> Receiver<T> {
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         wait::yield_if_spent();
-        match self.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Closed) => Err(RecvError),
-            Err(TryRecvError::Empty) => self.recv_waiting(None).map_err(|_| RecvError),
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match self.channel.receive(&mut held, None) {
+            Ok(()) => Ok(held.slot().take()),
+            Err(_) => Err(RecvError),
         }
     }
 
@@ -64,11 +68,15 @@ impl<T> Receiver<T> {
     /// # Errors
     /// When there is none, or the channel is closed and empty.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.channel.change(|state, wakes| match state.take(wakes) {
-            Some(message) => Ok(message),
-            None if state.is_closed() => Err(TryRecvError::Closed),
-            None => Err(TryRecvError::Empty),
-        })
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        let (taken, closed) =
+            self.channel.change(|state, wakes| (state.take(held.slot(), wakes), state.is_closed()));
+        match (taken, closed) {
+            (true, _) => Ok(held.slot().take()),
+            (false, true) => Err(TryRecvError::Closed),
+            (false, false) => Err(TryRecvError::Empty),
+        }
     }
 
     /// As [`recv`](Self::recv), for at most so long.
@@ -86,19 +94,11 @@ impl<T> Receiver<T> {
     /// When the time is up, or the channel is closed and empty.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        match self.try_recv() {
-            Ok(message) => Ok(message),
-            Err(TryRecvError::Closed) => Err(RecvTimeoutError::Closed),
-            Err(TryRecvError::Empty) => self.recv_waiting(Some(deadline)),
-        }
-    }
-
-    #[track_caller]
-    fn recv_waiting(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
-        let receiving = pin!(Receiving::new(&*self.channel, true));
-        match wait::committed::complete(&mut CommittedReceive(receiving.into_ref()), deadline) {
-            Ok(result) => result.map_err(RecvTimeoutError::from),
-            Err(wait::committed::DeadlinePassed) => Err(RecvTimeoutError::Timeout),
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        match self.channel.receive(&mut held, Some(deadline)) {
+            Ok(()) => Ok(held.slot().take()),
+            Err(error) => Err(error),
         }
     }
 
@@ -107,7 +107,7 @@ impl<T> Receiver<T> {
     /// # Cancel safety
     /// *Nothing happened*, the place in the queue is lost.
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
-        RecvFuture { receiving: Receiving::new(&*self.channel, false) }
+        RecvFuture { receiving: Receiving::revocable(&*self.channel), ended: false }
     }
 
     /// Waits for a message, then takes up to `limit` of those that are there, into `into`. Returns how many; 0 only when
@@ -125,18 +125,15 @@ impl<T> Receiver<T> {
             return Ok(0);
         }
         into.push(self.recv()?);
-        let more = self
-            .channel
-            .change(|state, wakes| state.take_many(limit - 1, |message| into.push(message), wakes));
-        Ok(1 + more)
+        Ok(1 + self.channel.change(|state, wakes| state.take_many(limit - 1, into, wakes)))
     }
 
     /// Takes what is queued now, and does not wait.
     pub fn drain(&self) -> Drain<T> {
-        let mut messages = VecDeque::new();
+        let mut messages = Vec::new();
         self.channel.change(|state, wakes| {
             // As many as there are at the beginning: senders that are let in meanwhile are for another time.
-            state.take_many(state.len(), |message| messages.push_back(message), wakes)
+            state.take_many(state.len(), &mut messages, wakes)
         });
         Drain(messages.into_iter())
     }
@@ -151,58 +148,7 @@ impl<T> Receiver<T> {
         TryIter(self)
     }
 
-    /// Closes the channel: sends fail, receivers drain it. False when it was closed already.
-    pub fn close(&self) -> bool {
-        self.channel.close()
-    }
-
-    /// Whether the channel is closed; messages may still be queued.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.channel.with(|state| state.is_closed())
-    }
-
-    /// Queued messages. Those that waiting senders hold are not counted.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.channel.with(|state| state.len())
-    }
-
-    /// No message is queued.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// There is no room now; a rendezvous never has any.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.channel.with(|state| state.is_full())
-    }
-
-    /// How many messages the channel holds at most; `None`: any number.
-    #[must_use]
-    pub fn capacity(&self) -> Option<usize> {
-        self.channel.with(|state| state.capacity())
-    }
-
-    /// Sending handles.
-    #[must_use]
-    pub fn sender_count(&self) -> usize {
-        self.channel.senders.load(Relaxed)
-    }
-
-    /// Receiving handles.
-    #[must_use]
-    pub fn receiver_count(&self) -> usize {
-        self.channel.receivers.load(Relaxed)
-    }
-
-    /// Whether both receive from the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.channel, &other.channel)
-    }
+    inspection!();
 
     /// A handle that does not keep the channel open.
     #[must_use]
@@ -233,37 +179,21 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// A receiver that does not keep its channel open.
-pub struct WeakReceiver<T> {
-    channel: Arc<Channel<T>>,
-}
-
-impl<T> WeakReceiver<T> {
-    /// A receiver, if there is still one.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Receiver<T>> {
-        Receiver::try_new(&self.channel)
-    }
-}
-
-impl<T> Clone for WeakReceiver<T> {
-    fn clone(&self) -> Self {
-        Self { channel: self.channel.clone() }
-    }
-}
-
-impl<T> fmt::Debug for WeakReceiver<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakReceiver")
-    }
+weak_handle! {
+    /// A receiver that does not keep its channel open.
+    WeakReceiver of Receiver, "A receiver, if there is still one."
 }
 
 pin_project_lite::pin_project! {
     /// See [`Receiver::recv_async`].
+    ///
+    /// # Panics
+    /// When it is polled after it was ready.
     #[must_use = "futures do nothing unless awaited or waited for"]
     pub struct RecvFuture<'a, T> {
         #[pin]
         receiving: Receiving<&'a Channel<T>, T>,
+        ended: bool,
     }
 }
 
@@ -271,8 +201,18 @@ impl<T> Future for RecvFuture<'_, T> {
     type Output = Result<T, RecvError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        std::task::ready!(wait::poll_budget(cx));
-        self.project().receiving.into_ref().poll(cx)
+        let this = self.project();
+        assert!(!*this.ended, "a `RecvFuture` was polled after it was ready");
+        ready!(wait::poll_budget(cx));
+        let polled = this.receiving.into_ref().poll_message(cx);
+        *this.ended = polled.is_ready();
+        polled
+    }
+}
+
+impl<T> FusedFuture for RecvFuture<'_, T> {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 
@@ -283,7 +223,7 @@ impl<T> fmt::Debug for RecvFuture<'_, T> {
 }
 
 /// See [`Receiver::drain`].
-pub struct Drain<T>(vec_deque::IntoIter<T>);
+pub struct Drain<T>(vec::IntoIter<T>);
 
 impl<T> Iterator for Drain<T> {
     type Item = T;

@@ -2,17 +2,20 @@
 
 use crate::channel::core::{Channel, Put};
 use crate::channel::errors::{ReserveError, SendError, SendTimeoutError, TryReserveError, TrySendError};
+use crate::channel::inspect::{inspection, weak_handle};
 use crate::channel::receiver::Receiver;
-use crate::channel::waiting::{CommittedOffer, Offered, Offering};
+use crate::channel::slot::{Held, Room};
+use crate::channel::waiting::{Offered, Offering, Sending, Unsent};
 use crate::primitive::atomic::AtomicUsize;
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use crate::time::deadline_after;
 use crate::wait;
+use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// The sending end of a channel; see the [module](crate::channel). Clone it for more senders.
@@ -47,30 +50,26 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         wait::yield_if_spent();
-        let message = match self.try_send(message) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(message)) => return Err(SendError(message)),
-            Err(TrySendError::Full(message)) => message,
-        };
-        match self.send_waiting(message, None) {
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        match self.channel.send(&mut held, None) {
             Ok(()) => Ok(()),
-            Err(SendTimeoutError::Timeout(message) | SendTimeoutError::Closed(message)) => {
-                Err(SendError(message))
-            }
+            Err(Unsent::Closed | Unsent::Timeout) => Err(SendError(held.slot().take())),
         }
     }
 
-    /// Sends a message if that is possible at once. On a rendezvous a receiver must be waiting in `recv` or a `select!`; one that
-    /// waits as a future does not count, for it could be dropped.
+    /// Sends a message if that is possible at once. On a rendezvous a receiver must be waiting in `recv` or a `select!`, which may
+    /// overtake futures that wait before it. These alone do not count: a future could be dropped.
     ///
     /// # Errors
     /// The message comes back when there is no room, or the channel is closed.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        let mut message = Some(message);
-        match self.channel.change(|state, wakes| state.put(&mut message, wakes)) {
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        match self.channel.change(|state, wakes| state.put_now(held.slot(), wakes)) {
             Put::Done => Ok(()),
-            Put::Full => Err(TrySendError::Full(left(message))),
-            Put::Closed => Err(TrySendError::Closed(left(message))),
+            Put::Full => Err(TrySendError::Full(held.slot().take())),
+            Put::Closed => Err(TrySendError::Closed(held.slot().take())),
         }
     }
 
@@ -89,21 +88,12 @@ impl<T> Sender<T> {
     /// The message comes back when the time is up, or the channel is closed.
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
-        match self.try_send(message) {
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        match self.channel.send(&mut held, Some(deadline)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Closed(message)) => Err(SendTimeoutError::Closed(message)),
-            Err(TrySendError::Full(message)) => self.send_waiting(message, Some(deadline)),
-        }
-    }
-
-    #[track_caller]
-    fn send_waiting(&self, message: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        let offering = pin!(Offering::message(&*self.channel, message, true));
-        let offering = offering.into_ref();
-        match wait::committed::complete(&mut CommittedOffer(offering), deadline) {
-            Ok(Offered::Accepted) => Ok(()),
-            Ok(Offered::Refused(message)) => Err(SendTimeoutError::Closed(left(message))),
-            Err(wait::committed::DeadlinePassed) => Err(SendTimeoutError::Timeout(left(offering.reclaim()))),
+            Err(Unsent::Closed) => Err(SendTimeoutError::Closed(held.slot().take())),
+            Err(Unsent::Timeout) => Err(SendTimeoutError::Timeout(held.slot().take())),
         }
     }
 
@@ -113,7 +103,7 @@ impl<T> Sender<T> {
     /// Dropping the future before it is ready drops the message, unless it has been taken already: *may lose data*, the message
     /// itself. [`SendFuture::cancel`] gives it back, and [`reserve_async`](Self::reserve_async) waits before there is a message.
     pub fn send_async(&self, message: T) -> SendFuture<'_, T> {
-        SendFuture { offering: Offering::message(&*self.channel, message, false) }
+        SendFuture { sending: Sending::with_message(&*self.channel, message) }
     }
 
     /// Sends a message even if there is no room: then the oldest message makes place, and is returned. On a rendezvous it is
@@ -122,11 +112,14 @@ impl<T> Sender<T> {
     /// # Errors
     /// The message comes back when the channel is closed, or when there is no room and nothing that could make place.
     pub fn force_send(&self, message: T) -> Result<Option<T>, TrySendError<T>> {
-        let mut message = Some(message);
-        match self.channel.change(|state, wakes| state.force(&mut message, wakes)) {
-            (Put::Done, oldest) => Ok(oldest),
-            (Put::Full, _) => Err(TrySendError::Full(left(message))),
-            (Put::Closed, _) => Err(TrySendError::Closed(left(message))),
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        let mut oldest_room = Room::uninit();
+        let mut oldest = Held::empty(&mut oldest_room);
+        match self.channel.change(|state, wakes| state.force(held.slot(), oldest.slot(), wakes)) {
+            Put::Done => Ok(oldest.slot().is_full().then(|| oldest.slot().take())),
+            Put::Full => Err(TrySendError::Full(held.slot().take())),
+            Put::Closed => Err(TrySendError::Closed(held.slot().take())),
         }
     }
 
@@ -152,17 +145,15 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn reserve(&self) -> Result<Permit<'_, T>, ReserveError> {
+        wait::yield_if_spent();
         match self.try_reserve() {
             Ok(permit) => return Ok(permit),
             Err(TryReserveError::Closed) => return Err(ReserveError),
             Err(TryReserveError::Full) => {}
         }
-        let offering = pin!(Offering::room(&*self.channel, true));
-        let mut operation = CommittedOffer(offering.into_ref());
-        match wait::committed::complete(&mut operation, None) {
-            Ok(Offered::Accepted) => Ok(Permit { channel: &self.channel, holds_place: true }),
-            Ok(Offered::Refused(_)) => Err(ReserveError),
-            Err(wait::committed::DeadlinePassed) => unreachable!("there is no deadline"),
+        match self.channel.send_waiting(None, None) {
+            Ok(()) => Ok(Permit { channel: &self.channel, holds_place: true }),
+            Err(Unsent::Closed | Unsent::Timeout) => Err(ReserveError),
         }
     }
 
@@ -185,61 +176,10 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// *Nothing happened*, the place in the queue is lost: a place that was reserved meanwhile is given back.
     pub fn reserve_async(&self) -> ReserveFuture<'_, T> {
-        ReserveFuture { sender: self, offering: Offering::room(&*self.channel, false) }
+        ReserveFuture { channel: &self.channel, offering: Offering::new(&*self.channel, false), ended: false }
     }
 
-    /// Closes the channel: sends fail, receivers drain it. False when it was closed already.
-    pub fn close(&self) -> bool {
-        self.channel.close()
-    }
-
-    /// Whether the channel is closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.channel.with(|state| state.is_closed())
-    }
-
-    /// Queued messages. Those that waiting senders hold are not counted.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.channel.with(|state| state.len())
-    }
-
-    /// No message is queued.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// There is no room now; a rendezvous never has any.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.channel.with(|state| state.is_full())
-    }
-
-    /// How many messages the channel holds at most; `None`: any number.
-    #[must_use]
-    pub fn capacity(&self) -> Option<usize> {
-        self.channel.with(|state| state.capacity())
-    }
-
-    /// Sending handles.
-    #[must_use]
-    pub fn sender_count(&self) -> usize {
-        self.channel.senders.load(Relaxed)
-    }
-
-    /// Receiving handles.
-    #[must_use]
-    pub fn receiver_count(&self) -> usize {
-        self.channel.receivers.load(Relaxed)
-    }
-
-    /// Whether both send into the same channel.
-    #[must_use]
-    pub fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.channel, &other.channel)
-    }
+    inspection!();
 
     /// A handle that does not keep the channel open.
     #[must_use]
@@ -261,11 +201,6 @@ impl<T> Sender<T> {
 /// Counts a handle, unless there is none left: then the channel has been closed for good.
 pub(super) fn count_up(count: &AtomicUsize) -> bool {
     count.fetch_update(AcqRel, Acquire, |handles| (handles > 0).then(|| handles + 1)).is_ok()
-}
-
-/// The message that a failed send left.
-fn left<T>(message: Option<T>) -> T {
-    message.expect("a message that was not sent is left")
 }
 
 impl<T> Clone for Sender<T> {
@@ -290,29 +225,9 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// A sender that does not keep its channel open.
-pub struct WeakSender<T> {
-    channel: Arc<Channel<T>>,
-}
-
-impl<T> WeakSender<T> {
-    /// A sender, if there is still one.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Sender<T>> {
-        Sender::try_new(&self.channel)
-    }
-}
-
-impl<T> Clone for WeakSender<T> {
-    fn clone(&self) -> Self {
-        Self { channel: self.channel.clone() }
-    }
-}
-
-impl<T> fmt::Debug for WeakSender<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WeakSender")
-    }
+weak_handle! {
+    /// A sender that does not keep its channel open.
+    WeakSender of Sender, "A sender, if there is still one."
 }
 
 /// A reserved place for one message; dropping it gives the place back. See [`Sender::reserve`].
@@ -329,20 +244,15 @@ impl<T> Permit<'_, T> {
     /// The message comes back when the channel is closed.
     #[track_caller]
     pub fn send(mut self, message: T) -> Result<(), SendError<T>> {
-        let mut message = Some(message);
-        if !self.holds_place {
-            let offering = pin!(Offering::message(&**self.channel, left(message), true));
-            return match wait::committed::complete(&mut CommittedOffer(offering.into_ref()), None) {
-                Ok(Offered::Accepted) => Ok(()),
-                Ok(Offered::Refused(message)) => Err(SendError(left(message))),
-                Err(wait::committed::DeadlinePassed) => unreachable!("there is no deadline"),
-            };
-        }
-        self.holds_place = false;
-        match self.channel.change(|state, wakes| state.put_reserved(&mut message, wakes)) {
-            Put::Done => Ok(()),
-            Put::Full | Put::Closed => Err(SendError(left(message))),
-        }
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        let sent = if std::mem::take(&mut self.holds_place) {
+            let put = self.channel.change(|state, wakes| state.put_reserved(held.slot(), wakes));
+            put == Put::Done
+        } else {
+            self.channel.send(&mut held, None).is_ok()
+        };
+        if sent { Ok(()) } else { Err(SendError(held.slot().take())) }
     }
 }
 
@@ -362,17 +272,20 @@ impl<T> fmt::Debug for Permit<'_, T> {
 
 pin_project_lite::pin_project! {
     /// See [`Sender::send_async`].
+    ///
+    /// # Panics
+    /// When it is polled after it was ready.
     #[must_use = "futures do nothing unless awaited or waited for"]
     pub struct SendFuture<'a, T> {
         #[pin]
-        offering: Offering<&'a Channel<T>, T>,
+        sending: Sending<&'a Channel<T>, T>,
     }
 }
 
 impl<T> SendFuture<'_, T> {
     /// Gives up and takes the message back; `None`: it has been taken.
     pub fn cancel(self: Pin<&mut Self>) -> Option<T> {
-        self.project().offering.into_ref().get_ref().reclaim()
+        self.project().sending.into_ref().get_ref().reclaim()
     }
 }
 
@@ -380,11 +293,22 @@ impl<T> Future for SendFuture<'_, T> {
     type Output = Result<(), SendError<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        std::task::ready!(wait::poll_budget(cx));
-        match std::task::ready!(self.project().offering.into_ref().poll(cx)) {
+        ready!(wait::poll_budget(cx));
+        let sending = self.project().sending.into_ref();
+        assert!(!sending.is_over(), "a `SendFuture` was polled after it was ready, or cancelled");
+        match ready!(sending.poll_message(cx)) {
             Offered::Accepted => Poll::Ready(Ok(())),
-            Offered::Refused(message) => Poll::Ready(Err(SendError(left(message)))),
+            Offered::Refused => {
+                let message = sending.take_message().expect("a message that was refused is left");
+                Poll::Ready(Err(SendError(message)))
+            }
         }
+    }
+}
+
+impl<T> FusedFuture for SendFuture<'_, T> {
+    fn is_terminated(&self) -> bool {
+        self.sending.is_over()
     }
 }
 
@@ -396,11 +320,15 @@ impl<T> fmt::Debug for SendFuture<'_, T> {
 
 pin_project_lite::pin_project! {
     /// See [`Sender::reserve_async`].
+    ///
+    /// # Panics
+    /// When it is polled after it was ready.
     #[must_use = "futures do nothing unless awaited or waited for"]
     pub struct ReserveFuture<'a, T> {
-        sender: &'a Sender<T>,
+        channel: &'a Arc<Channel<T>>,
         #[pin]
         offering: Offering<&'a Channel<T>, T>,
+        ended: bool,
     }
 }
 
@@ -409,14 +337,26 @@ impl<'a, T> Future for ReserveFuture<'a, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let channel = &this.sender.channel;
-        if channel.with(|state| state.is_rendezvous() && !state.is_closed()) {
-            return Poll::Ready(Ok(Permit { channel, holds_place: false }));
-        }
-        match std::task::ready!(this.offering.into_ref().poll(cx)) {
-            Offered::Accepted => Poll::Ready(Ok(Permit { channel, holds_place: true })),
-            Offered::Refused(_) => Poll::Ready(Err(ReserveError)),
-        }
+        assert!(!*this.ended, "a `ReserveFuture` was polled after it was ready");
+        ready!(wait::poll_budget(cx));
+        let channel = *this.channel;
+        let permit = |holds_place| Permit { channel, holds_place };
+        let result = if channel.with(|state| state.is_rendezvous() && !state.is_closed()) {
+            Ok(permit(false))
+        } else {
+            match ready!(this.offering.into_ref().poll_room(cx)) {
+                Offered::Accepted => Ok(permit(true)),
+                Offered::Refused => Err(ReserveError),
+            }
+        };
+        *this.ended = true;
+        Poll::Ready(result)
+    }
+}
+
+impl<T> FusedFuture for ReserveFuture<'_, T> {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 

@@ -9,8 +9,9 @@
 
 use crate::primitive::{Mutex, UnsafeCell, lock};
 use crate::wait::committed::{self, Committed, DeadlinePassed};
-use crate::wait::queue::{Notification, Removed, WaitQueue, Waiter, WaiterState, WakeList};
+use crate::wait::queue::{Notification, WaitQueue, Waiter, WaiterState, WakeList};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -28,6 +29,29 @@ unsafe impl<S: Send> Sync for Shared<S> {}
 impl<S> Shared<S> {
     pub(super) fn new(state: S) -> Self {
         Self { lock: Mutex::new(()), state: UnsafeCell::new(state) }
+    }
+
+    /// Makes one where it is to be: its state may be large, and would be copied through frames otherwise.
+    ///
+    /// # Safety
+    /// `make` makes a state where the pointer points to.
+    pub(super) unsafe fn in_arc(make: impl FnOnce(*mut S)) -> Arc<Self> {
+        #[cfg(not(any(loom, shuttle)))]
+        // SAFETY: all fields are written; `UnsafeCell` is transparent.
+        unsafe {
+            let mut shared = Arc::<Self>::new_uninit();
+            let this = Arc::get_mut(&mut shared).expect("it is new").as_mut_ptr();
+            (&raw mut (*this).lock).write(Mutex::new(()));
+            make((&raw mut (*this).state).cast());
+            shared.assume_init()
+        }
+        #[cfg(any(loom, shuttle))]
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut state = std::mem::MaybeUninit::uninit();
+            make(state.as_mut_ptr());
+            Arc::new(Self::new(state.assume_init()))
+        }
     }
 
     /// Calls `f`, which is ours, under the lock.
@@ -108,9 +132,9 @@ pin_project_lite::pin_project! {
     }
 }
 
-/// What a look found. The wakers are to be dropped after the lock.
+/// What a look found.
 enum Found<T> {
-    It(T, Option<Removed>),
+    It(T),
     NothingNew,
     NoWaker,
 }
@@ -139,12 +163,15 @@ impl<W: Watched> Watching<W> {
         let waiter: &Waiter<()> = this.waiter.into_ref().get_ref();
         let (shared, cursor) = this.watched.split();
         let found = shared.with(|state| match W::look(state, cursor) {
-            Some(output) => Found::It(output, take_out::<W>(state, waiter)),
+            Some(output) => {
+                take_out::<W>(state, waiter);
+                Found::It(output)
+            }
             None if waiter.state() == WaiterState::In && waiter.will_wake(cx.waker()) => Found::NothingNew,
             None => Found::NoWaker,
         });
         match found {
-            Found::It(output, _waker) => Some(Poll::Ready(output)),
+            Found::It(output) => Some(Poll::Ready(output)),
             Found::NothingNew => Some(Poll::Pending),
             Found::NoWaker => None,
         }
@@ -154,16 +181,17 @@ impl<W: Watched> Watching<W> {
         let this = self.project();
         let waiter: &Waiter<()> = this.waiter.into_ref().get_ref();
         let (shared, cursor) = this.watched.split();
-        let (output, _waker, _removed) = shared.with(|state| {
+        let (output, _waker) = shared.with(|state| {
             if let Some(output) = W::look(state, cursor) {
-                return (Some(output), Some(waker), take_out::<W>(state, waiter));
+                take_out::<W>(state, waiter);
+                return (Some(output), Some(waker));
             }
             let replaced = waiter.set_waker(waker);
             if waiter.state() != WaiterState::In {
                 // SAFETY: the waiter is in no queue, and pinned; `withdraw`, by which a drop begins, takes it out.
                 unsafe { W::queue(state).push_back(waiter) };
             }
-            (None, replaced, None)
+            (None, replaced)
         });
         output.map_or(Poll::Pending, Poll::Ready)
     }
@@ -174,20 +202,19 @@ impl<W: Watched> Watching<W> {
         // Only the owner takes it from `Out` to another state.
         if waiter.state() != WaiterState::Out {
             let (shared, _) = this.watched.split();
-            drop(shared.with(|state| take_out::<W>(state, waiter)));
+            shared.with(|state| take_out::<W>(state, waiter));
         }
     }
 }
 
 /// Takes a waiter out of its queue, under the lock.
-fn take_out<W: Watched>(state: &mut W::State, waiter: &Waiter<()>) -> Option<Removed> {
-    let removed = W::queue(state).remove(waiter);
+fn take_out<W: Watched>(state: &mut W::State, waiter: &Waiter<()>) {
+    W::queue(state).remove(waiter);
     waiter.reset();
-    removed
 }
 
 /// A wait in a frame. One that is cut short looks once more: what has come by then is not refused.
-struct CommittedWatch<'a, W: Watched>(Pin<&'a mut Watching<W>>);
+pub(super) struct CommittedWatch<'a, W: Watched>(pub(super) Pin<&'a mut Watching<W>>);
 
 impl<W: Watched> Committed for CommittedWatch<'_, W> {
     type Output = W::Output;

@@ -16,9 +16,10 @@
 //! - `place-returned`: a place that was reserved and not used is given back when the sink is closed or dropped.
 #![forbid(unsafe_code)]
 
-use crate::channel::core::{Channel, Offer, Put};
+use crate::channel::core::{Channel, Put};
 use crate::channel::sender::Sender;
-use crate::channel::waiting::{Handle, Offered, Offering};
+use crate::channel::slot::{Held, Room};
+use crate::channel::waiting::{Handle, Offered, Sending};
 use crate::wait;
 use futures::sink::Sink;
 use std::error::Error;
@@ -63,17 +64,17 @@ enum State {
 /// What both sinks are.
 struct Messages<H: Handle<T>, T> {
     /// None: the sink is closed.
-    offering: Option<Pin<Box<Offering<H, T>>>>,
+    sending: Option<Pin<Box<Sending<H, T>>>>,
     state: State,
 }
 
 impl<H: Handle<T>, T> Messages<H, T> {
     fn new(handle: H) -> Self {
-        Self { offering: Some(Box::pin(Offering::room(handle, false))), state: State::Idle }
+        Self { sending: Some(Box::pin(Sending::new(handle))), state: State::Idle }
     }
 
     fn handle(&self) -> Option<&H> {
-        self.offering.as_ref().map(|offering| offering.handle())
+        self.sending.as_ref().map(|sending| sending.handle())
     }
 
     fn channel(&self) -> Result<&Channel<T>, SinkError<T>> {
@@ -91,61 +92,60 @@ impl<H: Handle<T>, T> Messages<H, T> {
             return Poll::Ready(if is_closed { Err(SinkError(None)) } else { Ok(()) });
         }
         ready!(wait::poll_budget(cx));
-        let Some(offering) = &self.offering else { return Poll::Ready(Err(SinkError(None))) };
+        let Some(sending) = &self.sending else { return Poll::Ready(Err(SinkError(None))) };
         if self.state == State::Idle {
-            offering.renew(Offer::Room);
             self.state = State::Asking;
         }
-        let offered = ready!(offering.as_ref().poll(cx));
-        self.state = match offered {
+        self.state = match ready!(sending.as_ref().poll_room(cx)) {
             Offered::Accepted => State::Reserved,
-            Offered::Refused(_) => State::Idle,
+            Offered::Refused => State::Idle,
         };
         Poll::Ready(if self.state == State::Reserved { Ok(()) } else { Err(SinkError(None)) })
     }
 
     /// Ready when no offer is outstanding.
     fn poll_offered(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError<T>>> {
-        let Some(offering) = &self.offering else { return Poll::Ready(Ok(())) };
+        let Some(sending) = &self.sending else { return Poll::Ready(Ok(())) };
         if self.state != State::Offered {
             return Poll::Ready(Ok(()));
         }
-        let offered = ready!(offering.as_ref().poll(cx));
+        let offered = ready!(sending.as_ref().poll_message(cx));
         self.state = State::Idle;
         Poll::Ready(match offered {
             Offered::Accepted => Ok(()),
-            Offered::Refused(message) => Err(SinkError(message)),
+            Offered::Refused => Err(SinkError(sending.take_message())),
         })
     }
 
     #[track_caller]
     fn start_send(&mut self, message: T) -> Result<(), SinkError<T>> {
-        let Some(offering) = &self.offering else { return Err(SinkError(Some(message))) };
+        let Some(sending) = &self.sending else { return Err(SinkError(Some(message))) };
         if self.state != State::Reserved {
             return self.offer(message);
         }
         self.state = State::Idle;
-        let mut message = Some(message);
-        match offering.handle().channel().change(|state, wakes| state.put_reserved(&mut message, wakes)) {
+        let mut room = Room::uninit();
+        let mut held = Held::full(&mut room, message);
+        match sending.handle().channel().change(|state, wakes| state.put_reserved(held.slot(), wakes)) {
             Put::Done => Ok(()),
-            Put::Full | Put::Closed => Err(SinkError(message)),
+            Put::Full | Put::Closed => Err(SinkError(Some(held.slot().take()))),
         }
     }
 
     /// Puts an offer in line; who is to be woken when it is taken is known at the next poll.
     #[track_caller]
     fn offer(&mut self, message: T) -> Result<(), SinkError<T>> {
-        let Some(offering) = &self.offering else { return Err(SinkError(Some(message))) };
-        let is_rendezvous = offering.handle().channel().with(|state| state.is_rendezvous());
+        let Some(sending) = &self.sending else { return Err(SinkError(Some(message))) };
+        let is_rendezvous = sending.handle().channel().with(|state| state.is_rendezvous());
         assert!(
             is_rendezvous && self.state == State::Idle,
             "start_send must follow a poll_ready that was ready"
         );
-        offering.renew(Offer::Message(message));
-        match offering.as_ref().poll(&mut Context::from_waker(Waker::noop())) {
+        sending.set_message(message);
+        match sending.as_ref().poll_message(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => self.state = State::Offered,
             Poll::Ready(Offered::Accepted) => {}
-            Poll::Ready(Offered::Refused(message)) => return Err(SinkError(message)),
+            Poll::Ready(Offered::Refused) => return Err(SinkError(sending.take_message())),
         }
         Ok(())
     }
@@ -158,9 +158,9 @@ impl<H: Handle<T>, T> Messages<H, T> {
 
     /// Gives back what is reserved, withdraws what is asked for, and drops the handle.
     fn close(&mut self) {
-        let Some(offering) = self.offering.take() else { return };
+        let Some(sending) = self.sending.take() else { return };
         if self.state == State::Reserved {
-            offering.handle().channel().change(|state, wakes| state.release_place(wakes));
+            sending.handle().channel().change(|state, wakes| state.release_place(wakes));
         }
         self.state = State::Idle;
     }
@@ -223,7 +223,7 @@ impl<T> Clone for SendSink<T> {
     fn clone(&self) -> Self {
         match self.sender() {
             Some(sender) => sender.clone().into_sink(),
-            None => Self { messages: Messages { offering: None, state: State::Idle } },
+            None => Self { messages: Messages { sending: None, state: State::Idle } },
         }
     }
 }

@@ -25,7 +25,7 @@ struct Messages<H: Handle<T>, T> {
 
 impl<H: Handle<T>, T> Messages<H, T> {
     fn new(handle: H) -> Self {
-        Self { receiving: Box::pin(Receiving::new(handle, false)), ended: false }
+        Self { receiving: Box::pin(Receiving::revocable(handle)), ended: false }
     }
 
     fn channel(&self) -> &Channel<T> {
@@ -37,7 +37,7 @@ impl<H: Handle<T>, T> Messages<H, T> {
             return Poll::Ready(None);
         }
         ready!(wait::poll_budget(cx));
-        let message = ready!(self.receiving.as_ref().poll(cx)).ok();
+        let message = ready!(self.receiving.as_ref().poll_message(cx)).ok();
         self.ended = message.is_none();
         Poll::Ready(message)
     }

@@ -1,14 +1,21 @@
 //! The waits of a channel: each written once, for a frame (committed) and for a future (revocable).
+//!
+//! # Invariants
+//! - `place-outlives-waiter`: the place that a waiter points to is not moved or freed before the waiter has been withdrawn. In a frame
+//!   it is declared first; in a future ([`Sending`]) it is pinned with the waiter, whose withdrawal begins the drop.
 
-use crate::channel::core::{Channel, Offer, Put, Slot};
-use crate::channel::errors::RecvError;
+use crate::channel::core::{Channel, Offer, Put, State, Target};
+use crate::channel::errors::{RecvError, RecvTimeoutError};
 use crate::channel::receiver::Receiver;
 use crate::channel::sender::Sender;
-use crate::wait::committed::Committed;
-use crate::wait::queue::{Waiter, WaiterState};
-use std::mem;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use crate::channel::slot::{Held, Place, Room, Slot};
+use crate::wait::committed::{self, Committed, DeadlinePassed};
+use crate::wait::queue::{Waiter, WaiterState, WakeList};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::ptr::NonNull;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 /// What a wait knows its channel by: a reference, or a handle that it owns.
 pub(super) trait Handle<T> {
@@ -16,155 +23,196 @@ pub(super) trait Handle<T> {
 }
 
 impl<T> Handle<T> for &Channel<T> {
+    #[inline]
     fn channel(&self) -> &Channel<T> {
         self
     }
 }
 
 impl<T> Handle<T> for Receiver<T> {
+    #[inline]
     fn channel(&self) -> &Channel<T> {
         &self.channel
     }
 }
 
 impl<T> Handle<T> for Sender<T> {
+    #[inline]
     fn channel(&self) -> &Channel<T> {
         &self.channel
+    }
+}
+
+/// The waker of an enrolled revocable waiter is made that of the present poll. False: the waiter is not enrolled any more.
+fn refresh_waker<T, S>(channel: &Channel<T>, waiter: &Waiter<S>, cx: &Context<'_>) -> bool {
+    let known = channel.with(|_| (waiter.state() == WaiterState::In).then(|| waiter.will_wake(cx.waker())));
+    match known {
+        None => false,
+        Some(true) => true,
+        Some(false) => {
+            let waker = cx.waker().clone();
+            let (enrolled, _replaced) = channel.with(|_| match waiter.state() {
+                WaiterState::In => (true, waiter.set_waker(waker)),
+                _ => (false, Some(waker)),
+            });
+            enrolled
+        }
     }
 }
 
 /// One receive, and when that has ended, the next. Pinned while enrolled; dropping it withdraws it.
 pub(super) struct Receiving<H: Handle<T>, T> {
     handle: H,
-    waiter: Waiter<Slot<T>>,
+    waiter: Waiter<Target<T>>,
 }
 
 impl<H: Handle<T>, T> Receiving<H, T> {
-    pub(super) fn new(handle: H, committed: bool) -> Self {
-        Self { handle, waiter: Waiter::new(None, committed) }
+    /// For a future: it is told of a message, and takes it when it is polled.
+    pub(super) fn revocable(handle: H) -> Self {
+        Self { handle, waiter: Waiter::new(Target(None), false) }
+    }
+
+    /// For a frame: peers put the message into its place.
+    ///
+    /// # Safety
+    /// `place-outlives-waiter`.
+    pub(super) unsafe fn committed(handle: H, place: &Place<T>) -> Self {
+        Self { handle, waiter: Waiter::new(Target(Some(NonNull::from(place))), true) }
     }
 
     pub(super) fn handle(&self) -> &H {
         &self.handle
     }
 
-    pub(super) fn poll(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+    /// A future's poll.
+    pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
+        debug_assert!(!self.waiter.is_committed(), "a frame polls with its place");
+        let mut room = Room::uninit();
+        let mut held = Held::empty(&mut room);
+        // SAFETY: the waiter has no target; the place is this frame's.
+        match ready!(unsafe { self.poll(cx, held.place()) }) {
+            Ok(()) => Poll::Ready(Ok(held.slot().take())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Ready when the message is in `into`, or when there will be none.
+    ///
+    /// # Safety
+    /// `into` is the waiter's target, if it has one; else nobody else uses it.
+    unsafe fn poll(self: Pin<&Self>, cx: &mut Context<'_>, into: &Place<T>) -> Poll<Result<(), RecvError>> {
         let this = self.get_ref();
+        let channel = this.handle.channel();
         // One look at the state: a peer may complete the waiter between two.
         match this.waiter.state() {
-            WaiterState::Done => return Poll::Ready(this.handed_over().ok_or(RecvError)),
+            WaiterState::Done => {
+                this.waiter.reset();
+                return Poll::Ready(Ok(()));
+            }
             // Its waker is that of the frame, which does not change.
             WaiterState::In if this.waiter.is_committed() => return Poll::Pending,
-            WaiterState::In => {}
-            WaiterState::Out | WaiterState::Notified => {
-                if let Some(result) = this.look() {
+            WaiterState::In if refresh_waker(channel, &this.waiter, cx) => return Poll::Pending,
+            // A frame has looked before it waits.
+            WaiterState::Out if this.waiter.is_committed() => {}
+            WaiterState::In | WaiterState::Out | WaiterState::Notified => {
+                // SAFETY: the waiter is in no queue, so the place is the caller's.
+                let looked =
+                    channel.change(|state, wakes| unsafe { into.with(|slot| look(state, slot, wakes)) });
+                if let Some(result) = looked {
+                    this.waiter.reset();
                     return Poll::Ready(result);
                 }
             }
         }
-        let waker = cx.waker().clone();
-        let (result, replaced) = this.handle.channel().change(|state, wakes| {
-            if this.waiter.state() == WaiterState::Done {
-                return (None, Some(waker));
-            }
-            if this.waiter.state() == WaiterState::In {
-                return (None, this.waiter.set_waker(waker));
-            }
-            if let Some(message) = state.take(wakes) {
+        this.waiter.prepare_waker(cx.waker());
+        channel.change(|state, wakes| {
+            // SAFETY: the waiter is in no queue, so the place is the caller's.
+            if let Some(result) = unsafe { into.with(|slot| look(state, slot, wakes)) } {
                 this.waiter.reset();
-                return (Some(Ok(message)), Some(waker));
-            }
-            if state.is_closed() {
-                this.waiter.reset();
-                return (Some(Err(RecvError)), Some(waker));
+                return Poll::Ready(result);
             }
             // SAFETY: the waiter is in no queue, and pinned; `Drop` withdraws it.
             unsafe { state.enrol_receiver(&this.waiter) };
-            (None, this.waiter.set_waker(waker))
-        });
-        drop(replaced);
-        match result {
-            Some(result) => Poll::Ready(result),
-            None if this.waiter.state() == WaiterState::Done => {
-                Poll::Ready(this.handed_over().ok_or(RecvError))
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// Takes a message, or sees the end, without enrolling. The waiter is in no queue, so nobody completes it meanwhile.
-    fn look(&self) -> Option<Result<T, RecvError>> {
-        self.handle.channel().change(|state, wakes| {
-            let result = match state.take(wakes) {
-                Some(message) => Ok(message),
-                None if state.is_closed() => Err(RecvError),
-                None => return None,
-            };
-            self.waiter.reset();
-            Some(result)
+            Poll::Pending
         })
     }
 
-    /// What a peer put into the slot of the waiter, which is done.
-    fn handed_over(&self) -> Option<T> {
-        // SAFETY: the waiter is done: the slot is its owner's.
-        unsafe { self.waiter.with_slot(Option::take) }
-    }
-
-    /// Takes the waiter out. The message, if a peer was faster.
-    fn take_back(&self) -> Option<T> {
+    /// Takes the waiter out. True: a peer was faster, and the message is in the waiter's target.
+    fn take_back(&self) -> bool {
         match self.waiter.state() {
-            WaiterState::Out => return None,
-            WaiterState::Done => return self.handed_over(),
-            WaiterState::In | WaiterState::Notified => {}
+            WaiterState::Out => return false,
+            WaiterState::Done => {}
+            WaiterState::In | WaiterState::Notified => {
+                self.handle.channel().change(|state, wakes| state.withdraw_receiver(&self.waiter, wakes));
+            }
         }
-        drop(self.handle.channel().change(|state, wakes| state.withdraw_receiver(&self.waiter, wakes)));
-        if self.waiter.state() == WaiterState::Done { self.handed_over() } else { None }
+        let done = self.waiter.state() == WaiterState::Done;
+        self.waiter.reset();
+        done
     }
+}
+
+/// Takes a message, or sees the end.
+#[inline]
+fn look<T>(state: &mut State<T>, slot: &mut Slot<T>, wakes: &mut WakeList) -> Option<Result<(), RecvError>> {
+    if state.take(slot, wakes) {
+        return Some(Ok(()));
+    }
+    state.is_closed().then_some(Err(RecvError))
 }
 
 impl<H: Handle<T>, T> Drop for Receiving<H, T> {
     fn drop(&mut self) {
-        // Revocable waiters are never handed a message, and committed ones are asked before they are dropped.
-        drop(self.take_back());
+        // Revocable waiters are never handed a message, and that of a committed one is in its frame's place.
+        self.take_back();
     }
 }
 
 /// A committed receive, in a frame.
-pub(super) struct CommittedReceive<'a, T>(pub(super) Pin<&'a Receiving<&'a Channel<T>, T>>);
+pub(super) struct CommittedReceive<'a, T> {
+    receiving: Pin<&'a Receiving<&'a Channel<T>, T>>,
+    place: &'a Place<T>,
+}
+
+impl<'a, T> CommittedReceive<'a, T> {
+    /// # Safety
+    /// `place` is the one that `receiving` was made with.
+    pub(super) unsafe fn new(receiving: Pin<&'a Receiving<&'a Channel<T>, T>>, place: &'a Place<T>) -> Self {
+        Self { receiving, place }
+    }
+}
 
 impl<T> Committed for CommittedReceive<'_, T> {
-    type Output = Result<T, RecvError>;
+    type Output = Result<(), RecvError>;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        // SAFETY: the promise of `new`.
+        unsafe { self.receiving.poll(cx, self.place) }
     }
 
     fn withdraw(&mut self) -> Option<Self::Output> {
-        self.0.get_ref().take_back().map(Ok)
+        self.receiving.get_ref().take_back().then_some(Ok(()))
     }
 }
 
 /// How an offer ended.
-pub(super) enum Offered<T> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
     /// The message was taken, or a place is reserved.
     Accepted,
-    /// The channel is closed.
-    Refused(Option<T>),
+    /// The channel is closed. The message is where it was.
+    Refused,
 }
 
-/// One send, or one reservation of a place. Pinned while enrolled; dropping it withdraws it.
+/// One offer of a message, or one reservation of a place; and when that has ended, the next. Pinned while enrolled; dropping it withdraws
+/// it.
 pub(super) struct Offering<H: Handle<T>, T> {
     handle: H,
     waiter: Waiter<Offer<T>>,
 }
 
 impl<H: Handle<T>, T> Offering<H, T> {
-    pub(super) fn message(handle: H, message: T, committed: bool) -> Self {
-        Self { handle, waiter: Waiter::new(Offer::Message(message), committed) }
-    }
-
-    pub(super) fn room(handle: H, committed: bool) -> Self {
+    pub(super) fn new(handle: H, committed: bool) -> Self {
         Self { handle, waiter: Waiter::new(Offer::Room, committed) }
     }
 
@@ -172,133 +220,298 @@ impl<H: Handle<T>, T> Offering<H, T> {
         &self.handle
     }
 
-    /// Begins another offer: a message, or `Room`. The one before has ended.
-    pub(super) fn renew(&self, offer: Offer<T>) {
-        debug_assert_eq!(self.waiter.state(), WaiterState::Out, "an offer is renewed when it has ended");
-        // SAFETY: the waiter is out: the slot is its owner's. What was in it is dropped after.
-        drop(unsafe { self.waiter.with_slot(|slot| mem::replace(slot, offer)) });
+    /// Asks for room.
+    pub(super) fn poll_room(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
+        // SAFETY: there is no place.
+        unsafe { self.poll(cx, None) }
     }
 
-    pub(super) fn poll(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered<T>> {
+    /// Ready when the offer has ended. With a place, the message there is offered, else room is asked for.
+    ///
+    /// # Safety
+    /// `place-outlives-waiter`, with the same place until the offer has ended; it is full when that begins.
+    pub(super) unsafe fn poll(
+        self: Pin<&Self>,
+        cx: &mut Context<'_>,
+        message: Option<&Place<T>>,
+    ) -> Poll<Offered> {
         let this = self.get_ref();
+        let channel = this.handle.channel();
         match this.waiter.state() {
             WaiterState::Done => return Poll::Ready(this.outcome()),
             WaiterState::In if this.waiter.is_committed() => return Poll::Pending,
-            WaiterState::In => {}
+            WaiterState::In if refresh_waker(channel, &this.waiter, cx) => return Poll::Pending,
+            WaiterState::In => return Poll::Ready(this.outcome()),
+            // A frame has looked before it waits.
+            WaiterState::Out if this.waiter.is_committed() => {}
             WaiterState::Out | WaiterState::Notified => {
-                if let Some(offered) = this.attempt() {
+                // SAFETY: the waiter is in no queue, so the place is the caller's.
+                if let Some(offered) =
+                    channel.change(|state, wakes| unsafe { attempt(state, message, wakes) })
+                {
                     return Poll::Ready(offered);
                 }
             }
         }
-        let waker = cx.waker().clone();
-        let (offered, replaced) = this.handle.channel().change(|state, wakes| match this.waiter.state() {
-            WaiterState::Done => (None, Some(waker)),
-            WaiterState::In => (None, this.waiter.set_waker(waker)),
-            WaiterState::Out | WaiterState::Notified => match this.attempt_locked(state, wakes) {
-                Some(offered) => (Some(offered), Some(waker)),
-                None => {
-                    let replaced = this.waiter.set_waker(waker);
-                    // SAFETY: the waiter is in no queue, and pinned; `Drop` withdraws it.
-                    unsafe { state.enrol_sender(&this.waiter, wakes) };
-                    (None, replaced)
-                }
-            },
-        });
-        drop(replaced);
-        match offered {
-            Some(offered) => Poll::Ready(offered),
-            None if this.waiter.state() == WaiterState::Done => Poll::Ready(this.outcome()),
-            None => Poll::Pending,
-        }
-    }
-
-    fn attempt(&self) -> Option<Offered<T>> {
-        self.handle.channel().change(|state, wakes| self.attempt_locked(state, wakes))
-    }
-
-    /// Puts the message, or reserves a place, under the lock; the waiter is in no queue.
-    fn attempt_locked(
-        &self,
-        state: &mut crate::channel::core::State<T>,
-        wakes: &mut crate::wait::queue::WakeList,
-    ) -> Option<Offered<T>> {
-        // SAFETY: the lock is held.
+        this.waiter.prepare_waker(cx.waker());
+        // SAFETY: the waiter is in no queue: the offer is its owner's.
         unsafe {
-            self.waiter.with_slot(|offer| {
-                let mut message = offer.take();
-                let put = if message.is_some() { state.put(&mut message, wakes) } else { state.reserve() };
-                match put {
-                    Put::Done => Some(Offered::Accepted),
-                    Put::Closed => Some(Offered::Refused(message)),
-                    Put::Full => {
-                        if let Some(message) = message {
-                            *offer = Offer::Message(message);
-                        }
-                        None
-                    }
-                }
-            })
+            this.waiter.with_slot(|offer| {
+                *offer = message.map_or(Offer::Room, |place| Offer::Message(NonNull::from(place)));
+            });
         }
+        channel.change(|state, wakes| {
+            // SAFETY: the waiter is in no queue, so the place is the caller's.
+            if let Some(offered) = unsafe { attempt(state, message, wakes) } {
+                return Poll::Ready(offered);
+            }
+            // SAFETY: the waiter is in no queue, and pinned; `Drop` withdraws it.
+            unsafe { state.enrol_sender(&this.waiter, wakes) };
+            Poll::Pending
+        })
     }
 
-    /// What the slot of the waiter, which is done, says.
-    fn outcome(&self) -> Offered<T> {
+    /// How the offer of the waiter, which is done, ended.
+    fn outcome(&self) -> Offered {
+        debug_assert_eq!(self.waiter.state(), WaiterState::Done, "only close and a taker end an offer");
         self.waiter.reset();
-        // SAFETY: the waiter was done: the slot is its owner's.
-        unsafe {
-            self.waiter.with_slot(|offer| match offer.take() {
-                Some(message) => Offered::Refused(Some(message)),
-                None if matches!(offer, Offer::Room) => Offered::Refused(None),
-                None => Offered::Accepted,
+        // SAFETY: the waiter was done: the offer, and the place, are its owner's.
+        let refused = unsafe {
+            self.waiter.with_slot(|offer| match offer {
+                Offer::Message(place) => place.as_ref().with(|slot| slot.is_full()),
+                Offer::Room => true,
+                Offer::Reserved => false,
             })
-        }
+        };
+        if refused { Offered::Refused } else { Offered::Accepted }
     }
 
     /// Takes the waiter out. `Some`: a peer was faster.
-    fn take_back(&self) -> Option<Offered<T>> {
+    pub(super) fn take_back(&self) -> Option<Offered> {
         match self.waiter.state() {
             WaiterState::Out => return None,
             WaiterState::Done => return Some(self.outcome()),
             WaiterState::In | WaiterState::Notified => {}
         }
-        drop(self.handle.channel().with(|state| state.withdraw_sender(&self.waiter)));
+        self.handle.channel().with(|state| state.withdraw_sender(&self.waiter));
         (self.waiter.state() == WaiterState::Done).then(|| self.outcome())
     }
 
-    /// Withdraws, and gives the message back if it was not taken.
-    pub(super) fn reclaim(&self) -> Option<T> {
-        match self.take_back() {
-            Some(Offered::Accepted) => None,
-            Some(Offered::Refused(message)) => message,
-            // SAFETY: the waiter is out of every queue: the slot is its owner's.
-            None => unsafe { self.waiter.with_slot(Offer::take) },
+    /// Takes the waiter out, and gives back the place that was reserved for somebody who is going.
+    fn withdraw(&self) {
+        if self.take_back() != Some(Offered::Accepted) {
+            return;
         }
-    }
-}
-
-impl<H: Handle<T>, T> Drop for Offering<H, T> {
-    fn drop(&mut self) {
-        let Some(Offered::Accepted) = self.take_back() else { return };
-        // SAFETY: the waiter is out of every queue: the slot is its owner's.
+        // SAFETY: the waiter is out of every queue: the offer is its owner's.
         if unsafe { self.waiter.with_slot(|offer| matches!(offer, Offer::Reserved)) } {
-            // The place was reserved for somebody who has gone.
             self.handle.channel().change(|state, wakes| state.release_place(wakes));
         }
     }
 }
 
+/// Puts the message of a place, or reserves a place, under the lock.
+///
+/// # Safety
+/// The place is the caller's.
+#[inline]
+unsafe fn attempt<T>(
+    state: &mut State<T>,
+    message: Option<&Place<T>>,
+    wakes: &mut WakeList,
+) -> Option<Offered> {
+    let put = match message {
+        // SAFETY: the caller's promise.
+        Some(place) => unsafe { place.with(|slot| state.put(slot, wakes)) },
+        None => state.reserve(),
+    };
+    match put {
+        Put::Done => Some(Offered::Accepted),
+        Put::Closed => Some(Offered::Refused),
+        Put::Full => None,
+    }
+}
+
+impl<H: Handle<T>, T> Drop for Offering<H, T> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
 /// A committed send or reservation, in a frame.
-pub(super) struct CommittedOffer<'a, T>(pub(super) Pin<&'a Offering<&'a Channel<T>, T>>);
+pub(super) struct CommittedOffer<'a, T> {
+    offering: Pin<&'a Offering<&'a Channel<T>, T>>,
+    message: Option<&'a Place<T>>,
+}
+
+impl<'a, T> CommittedOffer<'a, T> {
+    /// # Safety
+    /// `place-outlives-waiter`.
+    pub(super) unsafe fn new(
+        offering: Pin<&'a Offering<&'a Channel<T>, T>>,
+        message: Option<&'a Place<T>>,
+    ) -> Self {
+        Self { offering, message }
+    }
+}
 
 impl<T> Committed for CommittedOffer<'_, T> {
-    type Output = Offered<T>;
+    type Output = Offered;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+        // SAFETY: the promise of `new`.
+        unsafe { self.offering.poll(cx, self.message) }
     }
 
     fn withdraw(&mut self) -> Option<Self::Output> {
-        self.0.get_ref().take_back()
+        self.offering.get_ref().take_back()
+    }
+}
+
+/// An offer together with its message: what futures and sinks are made of.
+pub(super) struct Sending<H: Handle<T>, T> {
+    offering: Offering<H, T>,
+    message: Place<T>,
+}
+
+impl<H: Handle<T>, T> Sending<H, T> {
+    pub(super) fn new(handle: H) -> Self {
+        Self { offering: Offering::new(handle, false), message: Place::empty() }
+    }
+
+    pub(super) fn with_message(handle: H, message: T) -> Self {
+        let mut sending = MaybeUninit::<Self>::uninit();
+        let this = sending.as_mut_ptr();
+        // SAFETY: both fields are written, in place: the message may be large. Reading it out is its one move.
+        unsafe {
+            (&raw mut (*this).offering).write(Offering::new(handle, false));
+            Place::empty_at(&raw mut (*this).message).get_mut().fill(message);
+            this.read()
+        }
+    }
+
+    pub(super) fn handle(&self) -> &H {
+        self.offering.handle()
+    }
+
+    /// Sets the message of the next offer; the one before has ended.
+    pub(super) fn set_message(&self, message: T) {
+        debug_assert_eq!(
+            self.offering.waiter.state(),
+            WaiterState::Out,
+            "an offer is renewed when it has ended"
+        );
+        // SAFETY: the waiter is out: the place is its owner's.
+        unsafe { self.message.with(|slot| slot.fill(message)) };
+    }
+
+    /// The message, when it has not been sent and no peer can come for it.
+    pub(super) fn take_message(&self) -> Option<T> {
+        if self.offering.waiter.state() != WaiterState::Out {
+            return None;
+        }
+        // SAFETY: the waiter is out: the place is its owner's.
+        unsafe { self.message.with(|slot| slot.is_full().then(|| slot.take())) }
+    }
+
+    /// Whether nothing is offered and there is no message to offer.
+    pub(super) fn is_over(&self) -> bool {
+        self.offering.waiter.state() == WaiterState::Out
+            // SAFETY: the waiter is out: the place is its owner's.
+            && !unsafe { self.message.with(|slot| slot.is_full()) }
+    }
+
+    /// Offers the message; one that was refused is there to be taken back.
+    pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
+        let message = &self.get_ref().message;
+        // SAFETY: the place is pinned with the waiter, and `Drop` withdraws that before the place goes.
+        unsafe { self.offering().poll(cx, Some(message)) }
+    }
+
+    /// Asks for room.
+    pub(super) fn poll_room(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
+        self.offering().poll_room(cx)
+    }
+
+    fn offering(self: Pin<&Self>) -> Pin<&Offering<H, T>> {
+        // SAFETY: a structural projection.
+        unsafe { self.map_unchecked(|this| &this.offering) }
+    }
+
+    /// Withdraws, and gives the message back if it was not taken.
+    pub(super) fn reclaim(&self) -> Option<T> {
+        self.offering.take_back();
+        self.take_message()
+    }
+}
+
+impl<H: Handle<T>, T> Drop for Sending<H, T> {
+    fn drop(&mut self) {
+        self.offering.withdraw();
+        self.message.get_mut().clear();
+    }
+}
+
+/// Why a frame's message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsent {
+    Timeout,
+    Closed,
+}
+
+impl<T> Channel<T> {
+    /// Sends the message that is held; waits. It is left there when it was not sent.
+    #[inline]
+    #[track_caller]
+    pub(super) fn send(&self, message: &mut Held<'_, T>, deadline: Option<Instant>) -> Result<(), Unsent> {
+        match self.change(|state, wakes| state.put(message.slot(), wakes)) {
+            Put::Done => Ok(()),
+            Put::Closed => Err(Unsent::Closed),
+            Put::Full => self.send_waiting(Some(message.place()), deadline),
+        }
+    }
+
+    /// Offers the message of a frame's place, or asks for room.
+    #[inline(never)]
+    #[track_caller]
+    pub(super) fn send_waiting(
+        &self,
+        message: Option<&Place<T>>,
+        deadline: Option<Instant>,
+    ) -> Result<(), Unsent> {
+        let offering = pin!(Offering::new(self, true));
+        // SAFETY: the place is borrowed for longer than this frame lives.
+        let mut operation = unsafe { CommittedOffer::new(offering.into_ref(), message) };
+        match committed::complete(&mut operation, deadline) {
+            Ok(Offered::Accepted) => Ok(()),
+            Ok(Offered::Refused) => Err(Unsent::Closed),
+            Err(DeadlinePassed) => Err(Unsent::Timeout),
+        }
+    }
+
+    /// Receives into what is held; waits.
+    #[inline]
+    #[track_caller]
+    pub(super) fn receive(
+        &self,
+        into: &mut Held<'_, T>,
+        deadline: Option<Instant>,
+    ) -> Result<(), RecvTimeoutError> {
+        match self.change(|state, wakes| look(state, into.slot(), wakes)) {
+            Some(result) => result.map_err(RecvTimeoutError::from),
+            None => self.receive_waiting(into.place(), deadline),
+        }
+    }
+
+    #[inline(never)]
+    #[track_caller]
+    fn receive_waiting(&self, into: &Place<T>, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+        // SAFETY: the place is borrowed for longer than this frame lives.
+        let receiving = pin!(unsafe { Receiving::committed(self, into) });
+        // SAFETY: it is that place.
+        let mut operation = unsafe { CommittedReceive::new(receiving.into_ref(), into) };
+        match committed::complete(&mut operation, deadline) {
+            Ok(result) => result.map_err(RecvTimeoutError::from),
+            Err(DeadlinePassed) => Err(RecvTimeoutError::Timeout),
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! What a select can wait for.
+//!
+//! # Invariants
+//! - `slot-outlives-case`: the slot that a case's result comes into is declared before the case, and borrowed by it.
+//! - `one-owner`: a case touches its place under the channel's lock, or while its waiter is in no queue.
 
-use crate::channel::core::{Channel, Offer, Put, Slot};
+use crate::channel::core::{Channel, Offer, Put, State, Target};
+use crate::channel::lock::ChannelLock;
+use crate::channel::slot::{Place, Slot};
 use crate::channel::{Receiver, RecvError, SendError, Sender};
-use crate::primitive::Mutex;
 use crate::wait::queue::{Claim, Waiter, WaiterState, WakeList};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -25,43 +30,48 @@ pub enum CaseKind {
     Foreign,
 }
 
-/// One case. The methods on channels are called with the lock of [`mutex`](Self::mutex) held.
+/// What follows when no case can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// The select waits in line.
+    Waits,
+    /// It goes away, and may overtake others for that.
+    Leaves,
+}
+
+/// One case. `attempt`, `enrol` and `withdraw` are called with its [`lock`](Self::lock) held.
 pub trait Case {
     /// How it is tried.
     fn kind(&self) -> CaseKind;
 
     /// The lock of its channel, else null.
-    fn mutex(&self) -> *const Mutex<()> {
+    fn lock(&self) -> *const ChannelLock {
         ptr::null()
     }
 
+    /// A case that was made for a frame is to lie in a future. It has not been enrolled yet.
+    fn make_revocable(self: Pin<&mut Self>) {}
+
     /// Tries to let it happen; the result is kept.
-    fn attempt(self: Pin<&mut Self>, _: &mut WakeList) -> bool {
+    fn attempt(self: Pin<&mut Self>, _: &mut WakeList, _: Patience) -> bool {
         false
     }
 
-    /// Enrols its waiter, unless it is enrolled. Returns a waker to be dropped.
-    fn enrol(
-        self: Pin<&mut Self>,
-        _: &Claim,
-        _: usize,
-        waker: Option<Waker>,
-        _: &mut WakeList,
-    ) -> Option<Waker> {
-        waker
-    }
+    /// Gets a waker ready for `enrol`, outside the locks.
+    fn prepare(self: Pin<&mut Self>, _: &Waker) {}
 
-    /// Takes its waiter out, passing on what it was notified of. Returns a waker to be dropped.
-    fn withdraw(self: Pin<&mut Self>, _: &mut WakeList) -> Option<Waker> {
-        None
-    }
+    /// Enrols its waiter, unless it is enrolled.
+    fn enrol(self: Pin<&mut Self>, _: &Claim, _: usize, _: &mut WakeList) {}
+
+    /// Takes its waiter out, passing on what it was notified of.
+    fn withdraw(self: Pin<&mut Self>, _: &mut WakeList) {}
 
     /// Whether its waiter is enrolled. Without the lock.
     fn is_waiting(&self) -> bool {
         false
     }
 
-    /// A peer has completed it: keeps the result.
+    /// A peer has completed it.
     fn settle(self: Pin<&mut Self>) {}
 
     /// Polls it, outside all locks; the result is kept.
@@ -70,22 +80,43 @@ pub trait Case {
     }
 }
 
-/// Something a select can receive from: `v = <-source`. Implemented by [`Receiver`], the timers of [`time`](crate::time), and
-/// `Option`s of them, where `None` never happens.
+/// Where the result of a case comes into. It does not drop what is in it: see `channel/slot.rs`.
+pub trait Outcome {
+    /// What the case gives.
+    type Output;
+
+    /// An empty one.
+    fn vacant() -> Self;
+
+    /// What the case, which has happened, gave.
+    fn take(&mut self) -> Self::Output;
+}
+
+/// An empty slot for the result of a case, of the type that the case wants.
+#[doc(hidden)]
+pub fn vacant<S: Outcome>() -> S {
+    S::vacant()
+}
+
+/// Something a select can receive from: `v = <-source`. Implemented by [`Receiver`], the timers of [`time`](crate::time),
+/// [`CancellationToken`](crate::sync::CancellationToken), and `Option`s of them, where `None` never happens.
 #[diagnostic::on_unimplemented(
     message = "a select cannot receive from `{Self}`",
-    label = "not a receiver, a timer, or an `Option` of one"
+    label = "not a receiver, a timer, a cancellation token, or an `Option` of one"
 )]
 pub trait Receive {
     /// What the case gives.
     type Output;
-    /// Its case.
-    type Case<'a>: Case + TakeResult<Self::Output>
+    #[doc(hidden)]
+    type Slot: Outcome<Output = Self::Output>;
+    #[doc(hidden)]
+    type Case<'a>: Case
     where
         Self: 'a;
 
+    /// The case of a source; of none, one that never happens.
     #[doc(hidden)]
-    fn case(&self, enabled: bool, committed: bool) -> Self::Case<'_>;
+    fn case<'a>(source: Option<&'a Self>, slot: &'a mut Self::Slot, committed: bool) -> Self::Case<'a>;
 }
 
 /// Something a select can send into: `sink <- message`. Implemented by [`Sender`] and `Option`s of it.
@@ -101,189 +132,29 @@ pub trait Send {
     fn channel(&self) -> Option<&Channel<Self::Message>>;
 }
 
-/// The result of a case that has happened.
-pub trait TakeResult<R> {
-    #[doc(hidden)]
-    fn take_result(self: Pin<&mut Self>) -> R;
-}
-
-/// A receive from a channel.
-pub struct ReceiveCase<'a, T> {
-    channel: Option<&'a Channel<T>>,
-    waiter: Waiter<Slot<T>>,
-    result: Option<Result<T, RecvError>>,
-}
-
-impl<T> Receive for Receiver<T> {
-    type Output = Result<T, RecvError>;
-    type Case<'a>
-        = ReceiveCase<'a, T>
-    where
-        T: 'a;
-
-    fn case(&self, enabled: bool, committed: bool) -> ReceiveCase<'_, T> {
-        ReceiveCase {
-            channel: enabled.then_some(&*self.channel),
-            waiter: Waiter::new(None, committed),
-            result: None,
-        }
-    }
-}
-
 impl<R: Receive> Receive for Option<R> {
     type Output = R::Output;
+    type Slot = R::Slot;
     type Case<'a>
-        = OptionCase<R::Case<'a>>
+        = R::Case<'a>
     where
         R: 'a;
 
-    fn case(&self, enabled: bool, committed: bool) -> Self::Case<'_> {
-        OptionCase { case: self.as_ref().map(|source| source.case(enabled, committed)) }
+    fn case<'a>(source: Option<&'a Self>, slot: &'a mut R::Slot, committed: bool) -> R::Case<'a> {
+        R::case(source.and_then(Option::as_ref), slot, committed)
     }
 }
 
 impl<R: Receive + ?Sized> Receive for &R {
     type Output = R::Output;
+    type Slot = R::Slot;
     type Case<'a>
         = R::Case<'a>
     where
         Self: 'a;
 
-    fn case(&self, enabled: bool, committed: bool) -> R::Case<'_> {
-        (**self).case(enabled, committed)
-    }
-}
-
-impl<T> Case for ReceiveCase<'_, T> {
-    fn kind(&self) -> CaseKind {
-        if self.channel.is_some() { CaseKind::Channel } else { CaseKind::Disabled }
-    }
-
-    fn mutex(&self) -> *const Mutex<()> {
-        self.channel.map_or(ptr::null(), Channel::mutex)
-    }
-
-    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
-        let Some(channel) = self.channel else { return false };
-        // SAFETY: the select holds the lock, and has no other access to the state.
-        let result = unsafe {
-            channel.with_locked(|state| match state.take(wakes) {
-                Some(message) => Some(Ok(message)),
-                None => state.is_closed().then_some(Err(RecvError)),
-            })
-        };
-        let happened = result.is_some();
-        if happened {
-            // SAFETY: the waiter, which is pinned, is not moved.
-            unsafe { self.get_unchecked_mut() }.result = result;
-        }
-        happened
-    }
-
-    fn enrol(
-        self: Pin<&mut Self>,
-        claim: &Claim,
-        index: usize,
-        waker: Option<Waker>,
-        _: &mut WakeList,
-    ) -> Option<Waker> {
-        let (Some(channel), Some(waker)) = (self.channel, waker) else { return None };
-        self.waiter.set_claim(claim, index);
-        let replaced = self.waiter.set_waker(waker);
-        if self.waiter.state() != WaiterState::In {
-            // SAFETY: the lock is held; the waiter is out, and pinned, and the engine withdraws it before it goes.
-            unsafe { channel.with_locked(|state| state.enrol_receiver(&self.waiter)) };
-        }
-        replaced
-    }
-
-    fn withdraw(self: Pin<&mut Self>, wakes: &mut WakeList) -> Option<Waker> {
-        let channel = self.channel?;
-        // SAFETY: the lock is held.
-        unsafe { channel.with_locked(|state| state.withdraw_receiver(&self.waiter, wakes)) }
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.waiter.state() == WaiterState::In
-    }
-
-    fn settle(self: Pin<&mut Self>) {
-        // SAFETY: the peer is done with the waiter, which is not moved.
-        unsafe {
-            let message = self.waiter.with_slot(Option::take);
-            self.waiter.reset();
-            self.get_unchecked_mut().result = Some(message.ok_or(RecvError));
-        }
-    }
-}
-
-impl<T> TakeResult<Result<T, RecvError>> for ReceiveCase<'_, T> {
-    fn take_result(self: Pin<&mut Self>) -> Result<T, RecvError> {
-        // SAFETY: the waiter is not moved.
-        unsafe { self.get_unchecked_mut() }.result.take().expect("the case has happened")
-    }
-}
-
-/// A case that may not be there.
-pub struct OptionCase<C> {
-    case: Option<C>,
-}
-
-impl<C> OptionCase<C> {
-    fn case(self: Pin<&mut Self>) -> Option<Pin<&mut C>> {
-        // SAFETY: a structural projection; nothing is moved out.
-        unsafe { self.map_unchecked_mut(|this| &mut this.case) }.as_pin_mut()
-    }
-}
-
-impl<C: Case> Case for OptionCase<C> {
-    fn kind(&self) -> CaseKind {
-        self.case.as_ref().map_or(CaseKind::Disabled, Case::kind)
-    }
-
-    fn mutex(&self) -> *const Mutex<()> {
-        self.case.as_ref().map_or(ptr::null(), Case::mutex)
-    }
-
-    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
-        self.case().is_some_and(|case| case.attempt(wakes))
-    }
-
-    fn enrol(
-        self: Pin<&mut Self>,
-        claim: &Claim,
-        index: usize,
-        waker: Option<Waker>,
-        wakes: &mut WakeList,
-    ) -> Option<Waker> {
-        match self.case() {
-            Some(case) => case.enrol(claim, index, waker, wakes),
-            None => waker,
-        }
-    }
-
-    fn withdraw(self: Pin<&mut Self>, wakes: &mut WakeList) -> Option<Waker> {
-        self.case()?.withdraw(wakes)
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.case.as_ref().is_some_and(Case::is_waiting)
-    }
-
-    fn settle(self: Pin<&mut Self>) {
-        if let Some(case) = self.case() {
-            case.settle();
-        }
-    }
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
-        self.case().is_some_and(|case| case.poll(cx))
-    }
-}
-
-impl<R, C: TakeResult<R>> TakeResult<R> for OptionCase<C> {
-    fn take_result(self: Pin<&mut Self>) -> R {
-        self.case().expect("only a case that is there happens").take_result()
+    fn case<'a>(source: Option<&'a Self>, slot: &'a mut R::Slot, committed: bool) -> R::Case<'a> {
+        R::case(source.map(|source| &**source), slot, committed)
     }
 }
 
@@ -311,201 +182,336 @@ impl<S: Send + ?Sized> Send for &S {
     }
 }
 
-/// A send into a channel.
-pub struct SendCase<'a, T> {
+/// What a waiter of a channel's case stands in line for.
+trait Side<T>: Sized {
+    /// # Safety
+    /// As [`WaitQueue::push_back`](crate::wait::queue::WaitQueue::push_back).
+    unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList);
+
+    fn withdraw(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList);
+}
+
+impl<T> Side<T> for Target<T> {
+    unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, _: &mut WakeList) {
+        // SAFETY: the caller's promise.
+        unsafe { state.enrol_receiver(waiter) };
+    }
+
+    fn withdraw(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList) {
+        state.withdraw_receiver(waiter, wakes);
+    }
+}
+
+impl<T> Side<T> for Offer<T> {
+    unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList) {
+        // SAFETY: the caller's promise.
+        unsafe { state.enrol_sender(waiter, wakes) };
+    }
+
+    fn withdraw(state: &mut State<T>, waiter: &Waiter<Self>, _: &mut WakeList) {
+        state.withdraw_sender(waiter);
+    }
+}
+
+/// A channel's case, whichever side it takes: its waiter, and its place for the message.
+struct InLine<'a, T, S> {
+    /// None: the case never happens.
     channel: Option<&'a Channel<T>>,
-    waiter: Waiter<Offer<T>>,
-    result: Option<Result<(), SendError<T>>>,
+    place: &'a Place<T>,
+    waiter: Waiter<S>,
+    /// For a waiter that was still enrolled when it was prepared.
+    spare: Option<Waker>,
 }
 
-impl<'a, T> SendCase<'a, T> {
-    #[doc(hidden)]
-    pub fn new(
-        sink: &'a (impl Send<Message = T> + ?Sized),
-        message: Option<T>,
-        enabled: bool,
-        committed: bool,
-    ) -> Self {
-        // No message, no case: it may come later, in another select.
-        let channel = if enabled && message.is_some() { sink.channel() } else { None };
-        let offer = message.map_or(Offer::Taken, Offer::Message);
-        Self { channel, waiter: Waiter::new(offer, committed), result: None }
+impl<'a, T, S: Side<T>> InLine<'a, T, S> {
+    fn new(channel: Option<&'a Channel<T>>, place: &'a Place<T>, stands_for: S, committed: bool) -> Self {
+        Self { channel, place, waiter: Waiter::new(stands_for, committed), spare: None }
     }
 
-    /// The message of a case that has not happened.
-    #[doc(hidden)]
-    pub fn message(self: Pin<&mut Self>) -> Option<T> {
-        // SAFETY: the select is over: the waiter is out, and its slot its owner's.
-        unsafe { self.waiter.with_slot(Offer::take) }
-    }
-}
-
-impl<T> Case for SendCase<'_, T> {
     fn kind(&self) -> CaseKind {
         if self.channel.is_some() { CaseKind::Channel } else { CaseKind::Disabled }
     }
 
-    fn mutex(&self) -> *const Mutex<()> {
-        self.channel.map_or(ptr::null(), Channel::mutex)
+    fn lock(&self) -> *const ChannelLock {
+        self.channel.map_or(ptr::null(), |channel| ptr::from_ref(channel.lock()))
     }
 
-    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
+    /// Calls `f` with the channel's state and the place. The lock is held, and the waiter not enrolled.
+    fn attempt(&self, f: impl FnOnce(&mut State<T>, &mut Slot<T>) -> bool) -> bool {
         let Some(channel) = self.channel else { return false };
-        // SAFETY: the lock is held: nobody else touches the slot, or the state.
-        let result = unsafe {
-            self.waiter.with_slot(|offer| {
-                let mut message = offer.take();
-                let put = channel.with_locked(|state| state.put(&mut message, wakes));
-                match (put, message) {
-                    (Put::Done, _) => Some(Ok(())),
-                    (Put::Closed, Some(message)) => Some(Err(SendError(message))),
-                    (_, message) => {
-                        *offer = message.map_or(Offer::Taken, Offer::Message);
-                        None
-                    }
-                }
-            })
-        };
-        let happened = result.is_some();
-        if happened {
-            // SAFETY: the waiter, which is pinned, is not moved.
-            unsafe { self.get_unchecked_mut() }.result = result;
-        }
-        happened
+        // SAFETY: the select holds the lock and has no other access to the state; `one-owner`.
+        unsafe { channel.with_locked(|state| self.place.with(|slot| f(state, slot))) }
     }
 
-    fn enrol(
-        self: Pin<&mut Self>,
-        claim: &Claim,
-        index: usize,
-        waker: Option<Waker>,
-        wakes: &mut WakeList,
-    ) -> Option<Waker> {
-        let (Some(channel), Some(waker)) = (self.channel, waker) else { return None };
-        self.waiter.set_claim(claim, index);
-        let replaced = self.waiter.set_waker(waker);
+    fn prepare(&mut self, waker: &Waker) {
+        match self.waiter.state() {
+            _ if self.channel.is_none() => {}
+            WaiterState::In => self.spare = Some(waker.clone()),
+            _ => self.waiter.prepare_waker(waker),
+        }
+    }
+
+    fn enrol(&mut self, claim: &Claim, index: usize, wakes: &mut WakeList) {
+        let Some(channel) = self.channel else { return };
+        if let Some(waker) = self.spare.take() {
+            self.spare = self.waiter.set_waker(waker);
+        }
         if self.waiter.state() != WaiterState::In {
+            self.waiter.set_claim(claim, index);
             // SAFETY: the lock is held; the waiter is out, and pinned, and the engine withdraws it before it goes.
-            unsafe { channel.with_locked(|state| state.enrol_sender(&self.waiter, wakes)) };
+            unsafe { channel.with_locked(|state| S::enrol(state, &self.waiter, wakes)) };
         }
-        replaced
     }
 
-    fn withdraw(self: Pin<&mut Self>, _: &mut WakeList) -> Option<Waker> {
-        let channel = self.channel?;
-        // SAFETY: the lock is held.
-        unsafe { channel.with_locked(|state| state.withdraw_sender(&self.waiter)) }
+    fn withdraw(&self, wakes: &mut WakeList) {
+        if let Some(channel) = self.channel {
+            // SAFETY: the lock is held.
+            unsafe { channel.with_locked(|state| S::withdraw(state, &self.waiter, wakes)) };
+        }
     }
 
     fn is_waiting(&self) -> bool {
         self.waiter.state() == WaiterState::In
     }
+}
+
+/// What both channel cases do by their `InLine`. Nothing is moved out of it: it is pinned.
+macro_rules! stand_in_line {
+    () => {
+        fn kind(&self) -> CaseKind {
+            self.line.kind()
+        }
+
+        fn lock(&self) -> *const ChannelLock {
+            self.line.lock()
+        }
+
+        fn prepare(self: Pin<&mut Self>, waker: &Waker) {
+            // SAFETY: the waiter, which is pinned, is not moved.
+            unsafe { self.get_unchecked_mut() }.line.prepare(waker);
+        }
+
+        fn enrol(self: Pin<&mut Self>, claim: &Claim, index: usize, wakes: &mut WakeList) {
+            // SAFETY: as above.
+            unsafe { self.get_unchecked_mut() }.line.enrol(claim, index, wakes);
+        }
+
+        fn withdraw(self: Pin<&mut Self>, wakes: &mut WakeList) {
+            self.line.withdraw(wakes);
+        }
+
+        fn is_waiting(&self) -> bool {
+            self.line.is_waiting()
+        }
+    };
+}
+
+/// What a receive gives: the message, or the end.
+#[derive(Debug)]
+pub struct Received<T> {
+    place: Place<T>,
+}
+
+impl<T> Outcome for Received<T> {
+    type Output = Result<T, RecvError>;
+
+    fn vacant() -> Self {
+        Self { place: Place::empty() }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Result<T, RecvError> {
+        let slot = self.place.get_mut();
+        if slot.is_full() { Ok(slot.take()) } else { Err(RecvError) }
+    }
+}
+
+/// A receive from a channel.
+pub struct ReceiveCase<'a, T> {
+    line: InLine<'a, T, Target<T>>,
+}
+
+impl<T> Receive for Receiver<T> {
+    type Output = Result<T, RecvError>;
+    type Slot = Received<T>;
+    type Case<'a>
+        = ReceiveCase<'a, T>
+    where
+        T: 'a;
+
+    fn case<'a>(source: Option<&'a Self>, slot: &'a mut Received<T>, committed: bool) -> ReceiveCase<'a, T> {
+        let place = &slot.place;
+        let target = Target(committed.then_some(NonNull::from(place)));
+        ReceiveCase { line: InLine::new(source.map(|receiver| &*receiver.channel), place, target, committed) }
+    }
+}
+
+impl<T> Case for ReceiveCase<'_, T> {
+    stand_in_line!();
+
+    fn make_revocable(self: Pin<&mut Self>) {
+        // SAFETY: a waiter that has never been enrolled may be replaced.
+        unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(Target(None), false);
+    }
+
+    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList, _: Patience) -> bool {
+        self.line.attempt(|state, slot| state.take(slot, wakes) || state.is_closed())
+    }
 
     fn settle(self: Pin<&mut Self>) {
-        // SAFETY: the peer is done with the waiter, which is not moved.
+        // The message is in its place.
+        self.line.waiter.reset();
+    }
+}
+
+/// What a send gives: nothing, or the message that was refused.
+#[derive(Debug)]
+pub struct Sent<T> {
+    place: Place<T>,
+}
+
+impl<T> Outcome for Sent<T> {
+    type Output = Result<(), SendError<T>>;
+
+    fn vacant() -> Self {
+        Self { place: Place::empty() }
+    }
+
+    #[inline]
+    fn take(&mut self) -> Result<(), SendError<T>> {
+        let slot = self.place.get_mut();
+        if slot.is_full() { Err(SendError(slot.take())) } else { Ok(()) }
+    }
+}
+
+/// A send into a channel.
+pub struct SendCase<'a, T> {
+    line: InLine<'a, T, Offer<T>>,
+    happened: bool,
+    /// Whose the message is until the case has happened; else it is dropped with the case.
+    lender: Option<&'a mut Option<T>>,
+}
+
+impl<'a, T> SendCase<'a, T> {
+    /// A message that is the case's.
+    #[doc(hidden)]
+    #[inline]
+    pub fn new(
+        sink: &'a (impl Send<Message = T> + ?Sized),
+        message: T,
+        slot: &'a mut Sent<T>,
+        enabled: bool,
+        committed: bool,
+    ) -> Self {
+        slot.place.get_mut().fill(message);
+        Self::full(if enabled { sink.channel() } else { None }, &slot.place, None, committed)
+    }
+
+    /// A message that stays the lender's until it has been sent; without one the case never happens.
+    #[doc(hidden)]
+    #[inline]
+    pub fn borrowed(
+        sink: &'a (impl Send<Message = T> + ?Sized),
+        lender: &'a mut Option<T>,
+        slot: &'a mut Sent<T>,
+        enabled: bool,
+        committed: bool,
+    ) -> Self {
+        let channel = if enabled && lender.is_some() { sink.channel() } else { None };
+        if let Some(message) = lender.take() {
+            slot.place.get_mut().fill(message);
+        }
+        Self::full(channel, &slot.place, Some(lender), committed)
+    }
+
+    fn full(
+        channel: Option<&'a Channel<T>>,
+        place: &'a Place<T>,
+        lender: Option<&'a mut Option<T>>,
+        committed: bool,
+    ) -> Self {
+        let offer = Offer::Message(NonNull::from(place));
+        Self { line: InLine::new(channel, place, offer, committed), happened: false, lender }
+    }
+}
+
+impl<T> Case for SendCase<'_, T> {
+    stand_in_line!();
+
+    fn make_revocable(self: Pin<&mut Self>) {
+        let offer = Offer::Message(NonNull::from(self.line.place));
+        // SAFETY: a waiter that has never been enrolled may be replaced.
+        unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(offer, false);
+    }
+
+    fn attempt(mut self: Pin<&mut Self>, wakes: &mut WakeList, patience: Patience) -> bool {
+        let happened = self.line.attempt(|state, slot| {
+            let put = match patience {
+                Patience::Waits => state.put(slot, wakes),
+                Patience::Leaves => state.put_now(slot, wakes),
+            };
+            put != Put::Full
+        });
+        // SAFETY: the waiter, which is pinned, is not moved.
+        unsafe { self.as_mut().get_unchecked_mut() }.happened = happened;
+        happened
+    }
+
+    fn settle(mut self: Pin<&mut Self>) {
+        self.line.waiter.reset();
+        // SAFETY: as above.
+        unsafe { self.as_mut().get_unchecked_mut() }.happened = true;
+    }
+}
+
+impl<T> Drop for SendCase<'_, T> {
+    fn drop(&mut self) {
+        // What is left of a case that has happened was refused, and is the result.
+        if self.happened {
+            return;
+        }
+        // SAFETY: the select is over: the waiter is out, and the place its owner's.
         unsafe {
-            let left = self.waiter.with_slot(Offer::take);
-            self.waiter.reset();
-            self.get_unchecked_mut().result = Some(left.map_or(Ok(()), |message| Err(SendError(message))));
+            self.line.place.with(|slot| match &mut self.lender {
+                Some(lender) if slot.is_full() => **lender = Some(slot.take()),
+                _ => slot.clear(),
+            });
         }
     }
 }
 
-impl<T> TakeResult<Result<(), SendError<T>>> for SendCase<'_, T> {
-    fn take_result(self: Pin<&mut Self>) -> Result<(), SendError<T>> {
-        // SAFETY: the waiter is not moved.
-        unsafe { self.get_unchecked_mut() }.result.take().expect("the case has happened")
-    }
-}
+impl<R> Outcome for Slot<R> {
+    type Output = R;
 
-/// A send into a channel of a message that stays the caller's until it has been sent.
-pub struct BorrowedSendCase<'a, T> {
-    send: SendCase<'a, T>,
-    slot: &'a mut Option<T>,
-}
-
-impl<'a, T> BorrowedSendCase<'a, T> {
-    #[doc(hidden)]
-    pub fn new(
-        sink: &'a (impl Send<Message = T> + ?Sized),
-        slot: &'a mut Option<T>,
-        enabled: bool,
-        committed: bool,
-    ) -> Self {
-        Self { send: SendCase::new(sink, slot.take(), enabled, committed), slot }
+    fn vacant() -> Self {
+        Self::EMPTY
     }
 
-    fn send(self: Pin<&mut Self>) -> Pin<&mut SendCase<'a, T>> {
-        // SAFETY: a structural projection; nothing is moved out.
-        unsafe { self.map_unchecked_mut(|this| &mut this.send) }
-    }
-}
-
-impl<T> Drop for BorrowedSendCase<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: it was pinned; it is not moved here.
-        let send = unsafe { Pin::new_unchecked(&mut self.send) };
-        *self.slot = send.message();
-    }
-}
-
-impl<T> Case for BorrowedSendCase<'_, T> {
-    fn kind(&self) -> CaseKind {
-        self.send.kind()
-    }
-
-    fn mutex(&self) -> *const Mutex<()> {
-        self.send.mutex()
-    }
-
-    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
-        self.send().attempt(wakes)
-    }
-
-    fn enrol(
-        self: Pin<&mut Self>,
-        claim: &Claim,
-        index: usize,
-        waker: Option<Waker>,
-        wakes: &mut WakeList,
-    ) -> Option<Waker> {
-        self.send().enrol(claim, index, waker, wakes)
-    }
-
-    fn withdraw(self: Pin<&mut Self>, wakes: &mut WakeList) -> Option<Waker> {
-        self.send().withdraw(wakes)
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.send.is_waiting()
-    }
-
-    fn settle(self: Pin<&mut Self>) {
-        self.send().settle();
-    }
-}
-
-impl<T> TakeResult<Result<(), SendError<T>>> for BorrowedSendCase<'_, T> {
-    fn take_result(self: Pin<&mut Self>) -> Result<(), SendError<T>> {
-        self.send().take_result()
+    #[inline]
+    fn take(&mut self) -> R {
+        Slot::take(self)
     }
 }
 
 /// Any future.
-pub struct FutureCase<F: Future> {
+pub struct FutureCase<'a, F: Future> {
     future: Option<F>,
-    output: Option<F::Output>,
+    output: &'a mut Slot<F::Output>,
     _pinned: PhantomPinned,
 }
 
-impl<F: Future> FutureCase<F> {
+impl<'a, F: Future> FutureCase<'a, F> {
     #[doc(hidden)]
-    pub fn new(future: F, enabled: bool) -> Self {
-        Self { future: enabled.then_some(future), output: None, _pinned: PhantomPinned }
+    pub fn new(future: F, output: &'a mut Slot<F::Output>, enabled: bool) -> Self {
+        Self::of(enabled.then_some(future), output)
+    }
+
+    pub(crate) fn of(future: Option<F>, output: &'a mut Slot<F::Output>) -> Self {
+        Self { future, output, _pinned: PhantomPinned }
     }
 }
 
-impl<F: Future> Case for FutureCase<F> {
+impl<F: Future> Case for FutureCase<'_, F> {
     fn kind(&self) -> CaseKind {
         if self.future.is_some() { CaseKind::Foreign } else { CaseKind::Disabled }
     }
@@ -518,7 +524,7 @@ impl<F: Future> Case for FutureCase<F> {
         let Some(future) = future.as_pin_mut() else { return false };
         match future.poll(cx) {
             Poll::Ready(output) => {
-                this.output = Some(output);
+                this.output.fill(output);
                 true
             }
             Poll::Pending => false,
@@ -526,17 +532,10 @@ impl<F: Future> Case for FutureCase<F> {
     }
 }
 
-impl<F: Future> TakeResult<F::Output> for FutureCase<F> {
-    fn take_result(self: Pin<&mut Self>) -> F::Output {
-        // SAFETY: the future, which is pinned, is not moved.
-        unsafe { self.get_unchecked_mut() }.output.take().expect("the case has happened")
-    }
-}
-
 /// A timer of [`time::after`](crate::time::after) and its like.
 pub struct TimerCase<'a> {
     alarm: Option<&'a dyn Alarm>,
-    fired: Option<Instant>,
+    fired: &'a mut Slot<Instant>,
 }
 
 /// What a timer case polls.
@@ -546,8 +545,8 @@ pub trait Alarm: Sync {
 }
 
 impl<'a> TimerCase<'a> {
-    pub(crate) fn new(alarm: &'a dyn Alarm, enabled: bool) -> Self {
-        Self { alarm: enabled.then_some(alarm), fired: None }
+    pub(crate) fn new(alarm: Option<&'a dyn Alarm>, fired: &'a mut Slot<Instant>) -> Self {
+        Self { alarm, fired }
     }
 }
 
@@ -560,17 +559,11 @@ impl Case for TimerCase<'_> {
         let Some(alarm) = self.alarm else { return false };
         match alarm.poll_alarm(cx) {
             Poll::Ready(moment) => {
-                self.fired = Some(moment);
+                self.fired.fill(moment);
                 true
             }
             Poll::Pending => false,
         }
-    }
-}
-
-impl TakeResult<Instant> for TimerCase<'_> {
-    fn take_result(mut self: Pin<&mut Self>) -> Instant {
-        self.fired.take().expect("the case has happened")
     }
 }
 
@@ -587,8 +580,6 @@ macro_rules! opaque_debug {
 opaque_debug!(
     ReceiveCase [T] ['_, T],
     SendCase [T] ['_, T],
-    BorrowedSendCase [T] ['_, T],
-    OptionCase [C] [C],
-    FutureCase [F: Future] [F],
+    FutureCase [F: Future] ['_, F],
     TimerCase [] ['_],
 );

@@ -1,23 +1,20 @@
 //! A select over any number of cases.
 
 use crate::channel::SendError;
-use crate::select::cases::{Case, FutureCase, Receive, Send, SendCase, TakeResult};
+use crate::select::cases::{Case, FutureCase, Outcome, Patience, Receive, Send, SendCase, vacant};
 use crate::select::engine::{Cases, Engine};
 use crate::time::deadline_after;
 use crate::wait::committed;
 use std::fmt;
-use std::future::IntoFuture;
-use std::marker::PhantomData;
+use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-/// The most cases of one `Select`.
-const MAX: usize = 64;
-
 /// A select whose cases are added one by one, each with what to do when it happens.
 ///
-/// It follows the rules of [`select!`](crate::select!), but it allocates: a box for each case.
+/// It follows the rules of [`select!`](crate::select!), but it allocates: for each case, and for their orders.
 ///
 /// # Examples
 /// ```
@@ -62,23 +59,16 @@ impl<'a, R> Select<'a, R> {
         self
     }
 
-    /// Adds a receive; `source` is a [`Receiver`](crate::channel::Receiver), a timer of [`time`](crate::time), or an `Option`.
-    ///
-    /// # Panics
-    /// When there are 64 cases already.
-    #[track_caller]
+    /// Adds a receive; `source` is a [`Receiver`](crate::channel::Receiver), a timer of [`time`](crate::time), a
+    /// [`CancellationToken`](crate::sync::CancellationToken), or an `Option` of these.
     pub fn recv<S: Receive + ?Sized>(self, source: &'a S, then: impl FnOnce(S::Output) -> R + 'a) -> Self
     where
         R: 'a,
     {
-        self.push(source.case(true, true), then)
+        self.push(|slot| S::case(Some(source), slot, true), then)
     }
 
     /// Adds a send.
-    ///
-    /// # Panics
-    /// As [`recv`](Self::recv).
-    #[track_caller]
     pub fn send<S: Send + ?Sized>(
         self,
         sink: &'a S,
@@ -88,35 +78,29 @@ impl<'a, R> Select<'a, R> {
     where
         R: 'a,
     {
-        self.push(SendCase::new(sink, Some(message), true, true), then)
+        self.push(|slot| SendCase::new(sink, message, slot, true, true), then)
     }
 
     /// Adds a future.
-    ///
-    /// # Panics
-    /// As [`recv`](Self::recv).
-    #[track_caller]
     pub fn future<F: IntoFuture>(self, future: F, then: impl FnOnce(F::Output) -> R + 'a) -> Self
     where
         F::IntoFuture: 'a,
         F::Output: 'a,
         R: 'a,
     {
-        self.push(FutureCase::new(future.into_future(), true), then)
+        self.push(|slot| FutureCase::new(future.into_future(), slot, true), then)
     }
 
-    #[track_caller]
-    fn push<C, O>(mut self, case: C, then: impl FnOnce(O) -> R + 'a) -> Self
+    fn push<C, S>(mut self, case: impl FnOnce(&'a mut S) -> C, then: impl FnOnce(S::Output) -> R + 'a) -> Self
     where
-        C: Case + TakeResult<O> + 'a,
-        O: 'a,
+        C: Case + 'a,
+        S: Outcome + 'a,
         R: 'a,
     {
-        assert!(
-            self.cases.len() < MAX,
-            "a Select has at most {MAX} cases: join channels, or use one of larger messages"
-        );
-        self.cases.push(Box::pin(CaseThen { case, then: Some(then), output: PhantomData }));
+        let mut slot = OwnSlot::new();
+        // SAFETY: the slot is the case's alone until that is dropped; `CaseThen` drops it first.
+        let case = case(unsafe { slot.0.as_mut() });
+        self.cases.push(Box::pin(CaseThen { case: Some(case), slot, then: Some(then) }));
         self
     }
 
@@ -152,17 +136,47 @@ impl<'a, R> Select<'a, R> {
     fn wait_at_most(mut self, deadline: Option<Instant>) -> Option<R> {
         assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
         let index = {
-            let mut engine = Engine::<_, MAX>::new(Listed(&mut self.cases), self.biased);
+            let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
             committed::complete(&mut engine, deadline).ok()?
         };
         Some(self.cases[index].as_mut().handle())
     }
 
+    /// The future form of [`wait`](Self::wait). Handlers need not be `Send`, so neither is the future: for one that is spawned there is
+    /// [`select_async!`](crate::select_async!).
+    ///
+    /// # Cancel safety
+    /// As [`select_async!`](crate::select_async!); no handler is called.
+    ///
+    /// # Panics
+    /// Without cases.
+    ///
+    /// # Examples
+    /// ```
+    /// use aqueduct::{Wait, channel, select::Select};
+    ///
+    /// let (tx, rx) = channel::bounded(1);
+    /// let select = async { Select::new().recv(&rx, |message| message).wait_async().await };
+    /// tx.send(3).unwrap();
+    /// assert_eq!(select.wait(), Ok(3));
+    /// ```
+    pub async fn wait_async(mut self) -> R {
+        assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
+        for case in &mut self.cases {
+            case.as_mut().as_case().make_revocable();
+        }
+        let index = {
+            let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
+            poll_fn(|cx| engine.poll(cx)).await
+        };
+        self.cases[index].as_mut().handle()
+    }
+
     /// What can happen at once, without waiting. `None`: nothing.
     pub fn try_wait(mut self) -> Option<R> {
         let index = {
-            let mut engine = Engine::<_, MAX>::new(Listed(&mut self.cases), self.biased);
-            engine.look(&mut Context::from_waker(Waker::noop()))?
+            let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
+            engine.look(&mut Context::from_waker(Waker::noop()), Patience::Leaves)?
         };
         Some(self.cases[index].as_mut().handle())
     }
@@ -181,30 +195,48 @@ impl<R> Cases for Listed<'_, '_, R> {
     }
 }
 
-/// A case and its handler.
-struct CaseThen<C, O, F> {
-    case: C,
-    then: Option<F>,
-    output: PhantomData<fn() -> O>,
+/// A slot at an address of its own, which a case borrows. (A `Box` may not be moved while its content is borrowed.)
+struct OwnSlot<S>(NonNull<S>);
+
+impl<S: Outcome> OwnSlot<S> {
+    fn new() -> Self {
+        Self(NonNull::from(Box::leak(Box::new(vacant()))))
+    }
 }
 
-impl<R, C, O, F> Handled<R> for CaseThen<C, O, F>
+impl<S> Drop for OwnSlot<S> {
+    fn drop(&mut self) {
+        // SAFETY: it was a box; the case that borrowed it is gone.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// A case and its handler. The order of the fields is that of their drops: the case borrows the slot.
+struct CaseThen<C, S, F> {
+    case: Option<C>,
+    slot: OwnSlot<S>,
+    then: Option<F>,
+}
+
+impl<R, C, S, F> Handled<R> for CaseThen<C, S, F>
 where
-    C: Case + TakeResult<O>,
-    F: FnOnce(O) -> R,
+    C: Case,
+    S: Outcome,
+    F: FnOnce(S::Output) -> R,
 {
     fn as_case(self: Pin<&mut Self>) -> Pin<&mut dyn Case> {
         // SAFETY: a structural projection; nothing is moved out.
-        unsafe { self.map_unchecked_mut(|this| &mut this.case) }
+        let case = unsafe { self.map_unchecked_mut(|this| &mut this.case) };
+        case.as_pin_mut().expect("a select is waited for once")
     }
 
     fn handle(self: Pin<&mut Self>) -> R {
-        // SAFETY: `case` is pinned structurally, `then` is not.
+        // SAFETY: `case` is pinned structurally, and dropped in place; `slot` and `then` are not.
         let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: as above.
-        let case = unsafe { Pin::new_unchecked(&mut this.case) };
+        this.case = None;
         let then = this.then.take().expect("a select is waited for once");
-        then(case.take_result())
+        // SAFETY: the case, which had it, is gone.
+        then(unsafe { this.slot.0.as_mut() }.take())
     }
 }
 

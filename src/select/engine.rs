@@ -20,9 +20,9 @@
 //! # Sources
 //! Go's `select.go`: two orders, one random for fairness and one by address for locking.
 
-use crate::primitive::{Mutex, MutexGuard, lock_guard};
+use crate::channel::lock::ChannelLock;
 use crate::random;
-use crate::select::cases::{Case, CaseKind};
+use crate::select::cases::{Case, CaseKind, Patience};
 use crate::wait::committed::Committed;
 use crate::wait::queue::{Claim, WakeList};
 use std::pin::Pin;
@@ -62,53 +62,68 @@ impl<C: Case, L: Cases> Cases for (Pin<&mut C>, L) {
     }
 }
 
-/// A select under way. `N` is room for its cases; fewer may be there.
+/// An order of the cases, by their indices: an array for the macros, whose number of cases is known, else a vector.
+pub(crate) trait Order {
+    /// The indices from 0 on.
+    fn rising(count: usize) -> Self;
+
+    fn indices(&mut self) -> &mut [u32];
+}
+
+impl<const N: usize> Order for [u32; N] {
+    #[inline]
+    fn rising(_: usize) -> Self {
+        std::array::from_fn(|index| index as u32)
+    }
+
+    #[inline]
+    fn indices(&mut self) -> &mut [u32] {
+        self
+    }
+}
+
+impl Order for Vec<u32> {
+    fn rising(count: usize) -> Self {
+        (0..u32::try_from(count).expect("that many cases do not fit into memory")).collect()
+    }
+
+    fn indices(&mut self) -> &mut [u32] {
+        self
+    }
+}
+
+/// A select under way.
 #[derive(Debug)]
-pub(crate) struct Engine<C: Cases, const N: usize> {
+pub(crate) struct Engine<C: Cases, O: Order> {
     cases: C,
     claim: Claim,
     /// The order of trying.
-    order: [u16; N],
+    order: O,
+    /// The order of locking: by address. `None` until the cases are enrolled for the first time.
+    locking: Option<O>,
     enrolled: bool,
     /// A case's index, once it has happened.
     happened: Option<usize>,
 }
 
-impl<C: Cases, const N: usize> Engine<C, N> {
+impl<C: Cases, O: Order> Engine<C, O> {
     pub(crate) fn new(cases: C, biased: bool) -> Self {
-        let mut order = [0; N];
-        for (index, place) in order.iter_mut().enumerate() {
-            *place = index as u16;
-        }
+        let mut order = O::rising(cases.count());
         if !biased {
-            shuffle(&mut order[..cases.count()]);
+            shuffle(order.indices());
         }
-        Self { cases, claim: Claim::new(), order, enrolled: false, happened: None }
+        Self { cases, claim: Claim::new(), order, locking: None, enrolled: false, happened: None }
     }
 
     /// Tries every case once, without waiting.
-    pub(crate) fn look(&mut self, cx: &mut Context<'_>) -> Option<usize> {
-        for place in 0..self.cases.count() {
-            let index = usize::from(self.order[place]);
-            if self.try_one(index, cx) {
+    pub(crate) fn look(&mut self, cx: &mut Context<'_>, patience: Patience) -> Option<usize> {
+        for &index in self.order.indices().iter() {
+            let index = index as usize;
+            if try_one(self.cases.get(index), cx, patience) {
                 return Some(index);
             }
         }
         None
-    }
-
-    fn try_one(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
-        let mut case = self.cases.get(index);
-        match case.kind() {
-            CaseKind::Disabled => false,
-            CaseKind::Timer | CaseKind::Foreign => case.poll(cx),
-            CaseKind::Channel => {
-                let mut wakes = WakeList::new();
-                let _guard = lock_case(case.mutex());
-                case.as_mut().attempt(&mut wakes)
-                // The guard goes before the wakes: declared later.
-            }
-        }
     }
 
     /// One step of the select; `Ready` with the index of the case that has happened.
@@ -127,7 +142,7 @@ impl<C: Cases, const N: usize> Engine<C, N> {
                 return Poll::Ready(self.finish(index));
             }
         }
-        if let Some(index) = self.look(cx) {
+        if let Some(index) = self.look(cx, Patience::Waits) {
             self.withdraw_all();
             return Poll::Ready(self.done(index));
         }
@@ -157,46 +172,47 @@ impl<C: Cases, const N: usize> Engine<C, N> {
 
     /// With all locks held: tries the channels once more, then enrols on all that it is not enrolled on, and opens the claim.
     fn enrol(&mut self, cx: &mut Context<'_>) -> Option<usize> {
-        let mut wakers: [_; N] = std::array::from_fn(|_| Some(cx.waker().clone()));
+        for index in 0..self.cases.count() {
+            self.cases.get(index).prepare(cx.waker());
+        }
         let mut wakes = WakeList::new();
-        let guards = self.lock_all();
-        for place in 0..self.cases.count() {
-            let index = usize::from(self.order[place]);
-            let mut case = self.cases.get(index);
-            if case.kind() == CaseKind::Channel && case.as_mut().attempt(&mut wakes) {
-                let leavings = self.withdraw_locked(&mut wakes);
-                drop(guards);
-                drop(leavings);
+        self.lock_all();
+        let happened = self.attempt_locked(&mut wakes);
+        match happened {
+            Some(_) => self.withdraw_locked(&mut wakes),
+            None => {
+                // In the order of trying as well: of two cases on one channel the first to be enrolled is the first to be served.
+                for &index in self.order.indices().iter() {
+                    let index = index as usize;
+                    self.cases.get(index).enrol(&self.claim, index, &mut wakes);
+                }
+                self.claim.reopen();
+                self.enrolled = true;
+            }
+        }
+        self.unlock_all();
+        happened
+    }
+
+    fn attempt_locked(&mut self, wakes: &mut WakeList) -> Option<usize> {
+        for &index in self.order.indices().iter() {
+            let index = index as usize;
+            if self.cases.get(index).attempt(wakes, Patience::Waits) {
                 return Some(index);
             }
         }
-        // In the order of trying as well: of two cases on one channel the first to be enrolled is the first to be served.
-        for place in 0..self.cases.count() {
-            let index = usize::from(self.order[place]);
-            let case = self.cases.get(index);
-            if case.kind() == CaseKind::Channel {
-                wakers[index] = case.enrol(&self.claim, index, wakers[index].take(), &mut wakes);
-            }
-        }
-        self.claim.reopen();
-        self.enrolled = true;
-        drop(guards);
-        // Here go the wakers that were replaced, and those that were not needed.
-        drop(wakers);
         None
     }
 
     /// A peer has completed a case.
     fn finish(&mut self, index: usize) -> usize {
-        {
-            // The peer's last touch of the waiter is under its lock, which is taken here.
-            let mut wakes = WakeList::new();
-            let guards = self.lock_all();
-            self.cases.get(index).settle();
-            let leavings = self.withdraw_locked(&mut wakes);
-            drop(guards);
-            drop(leavings);
-        }
+        let mut wakes = WakeList::new();
+        // The peer's last touch of the waiter is under its lock, which is taken here.
+        self.lock_all();
+        self.cases.get(index).settle();
+        self.withdraw_locked(&mut wakes);
+        self.unlock_all();
+        drop(wakes);
         self.done(index)
     }
 
@@ -205,38 +221,35 @@ impl<C: Cases, const N: usize> Engine<C, N> {
             return;
         }
         let mut wakes = WakeList::new();
-        let guards = self.lock_all();
-        let leavings = self.withdraw_locked(&mut wakes);
-        drop(guards);
-        drop(leavings);
+        self.lock_all();
+        self.withdraw_locked(&mut wakes);
+        self.unlock_all();
         self.enrolled = false;
     }
 
-    /// Takes the waiters out; their wakers are to be dropped after the locks.
-    fn withdraw_locked(&mut self, wakes: &mut WakeList) -> [Option<std::task::Waker>; N] {
-        let mut leavings = [const { None }; N];
-        for (index, leaving) in leavings.iter_mut().enumerate().take(self.cases.count()) {
-            let case = self.cases.get(index);
-            if case.kind() == CaseKind::Channel {
-                *leaving = case.withdraw(wakes);
-            }
+    /// Takes the waiters out.
+    fn withdraw_locked(&mut self, wakes: &mut WakeList) {
+        for index in 0..self.cases.count() {
+            self.cases.get(index).withdraw(wakes);
         }
-        leavings
     }
 
-    /// Locks the channels of all cases, each once, in the order of their addresses.
-    fn lock_all<'a>(&mut self) -> [Option<MutexGuard<'a, ()>>; N] {
-        let mut addresses: [*const Mutex<()>; N] = [ptr::null(); N];
-        for (index, address) in addresses.iter_mut().enumerate().take(self.cases.count()) {
-            *address = self.cases.get(index).mutex();
+    /// Locks the channels of all cases, each once, in the order of their addresses. Nothing that is done under the locks panics.
+    fn lock_all(&mut self) {
+        let cases = &mut self.cases;
+        let locking = self.locking.get_or_insert_with(|| {
+            let mut order = O::rising(cases.count());
+            order.indices().sort_unstable_by_key(|&index| cases.get(index as usize).lock().addr());
+            order
+        });
+        for_each_lock(cases, locking, ChannelLock::lock);
+    }
+
+    fn unlock_all(&mut self) {
+        if let Some(locking) = &mut self.locking {
+            // SAFETY: `lock_all` has locked the same ones.
+            for_each_lock(&mut self.cases, locking, |lock| unsafe { lock.unlock() });
         }
-        addresses.sort_unstable_by_key(|address| address.addr());
-        let mut before: *const Mutex<()> = ptr::null();
-        addresses.map(|address| {
-            let again = ptr::addr_eq(address, before);
-            before = address;
-            if again { None } else { lock_case(address) }
-        })
     }
 
     /// Ends the wait without a case, if none has happened.
@@ -257,19 +270,42 @@ impl<C: Cases, const N: usize> Engine<C, N> {
     }
 }
 
-fn lock_case<'a>(mutex: *const Mutex<()>) -> Option<MutexGuard<'a, ()>> {
-    // SAFETY: null, or the mutex of a channel that its case borrows; the guard does not leave the engine's methods, during which
-    // the cases are alive.
-    unsafe { mutex.as_ref() }.map(lock_guard)
+fn try_one(mut case: Pin<&mut dyn Case>, cx: &mut Context<'_>, patience: Patience) -> bool {
+    match case.kind() {
+        CaseKind::Disabled => false,
+        CaseKind::Timer | CaseKind::Foreign => case.poll(cx),
+        CaseKind::Channel => {
+            let mut wakes = WakeList::new();
+            // SAFETY: the case borrows its channel.
+            let lock = unsafe { &*case.lock() };
+            let _guard = lock.guard();
+            case.as_mut().attempt(&mut wakes, patience)
+            // The guard goes before the wakes: declared later.
+        }
+    }
 }
 
-fn shuffle(order: &mut [u16]) {
+/// Calls `f` with each lock once.
+fn for_each_lock<C: Cases>(cases: &mut C, locking: &mut impl Order, f: impl Fn(&ChannelLock)) {
+    let mut before: *const ChannelLock = ptr::null();
+    for &index in locking.indices().iter() {
+        let lock = cases.get(index as usize).lock();
+        // Null, which cases without a channel have, comes first.
+        if !ptr::eq(lock, before) {
+            before = lock;
+            // SAFETY: the lock of a channel that its case borrows.
+            f(unsafe { &*lock });
+        }
+    }
+}
+
+fn shuffle(order: &mut [u32]) {
     for last in (1..order.len()).rev() {
         order.swap(last, random::below(last as u32 + 1) as usize);
     }
 }
 
-impl<C: Cases, const N: usize> Committed for Engine<C, N> {
+impl<C: Cases, O: Order> Committed for Engine<C, O> {
     type Output = usize;
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
@@ -281,7 +317,7 @@ impl<C: Cases, const N: usize> Committed for Engine<C, N> {
     }
 }
 
-impl<C: Cases, const N: usize> Drop for Engine<C, N> {
+impl<C: Cases, O: Order> Drop for Engine<C, O> {
     fn drop(&mut self) {
         // A future that is dropped: what a peer took of it is gone, nothing else has happened.
         let _ = self.give_up();

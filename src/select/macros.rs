@@ -3,8 +3,9 @@
 //! # How they work
 //! Tokens are munched up to the first `<-`, `=` or `=>` of a case, which tells its kind; what follows is one expression. The cases
 //! are gathered in the form `(kind pattern source message condition body)`; then each becomes a variable of its own (hygiene
-//! keeps variables of different rounds apart), pinned to the stack, and all together a list of pairs. What happened is carried out
-//! of the cases' scope as nested `Either`s, so that a body may use, assign or drop the channels.
+//! keeps variables of different rounds apart), pinned to the stack, and all together a list of pairs. The results come into
+//! variables declared outside the cases' scope, so that a body may use, assign or drop the channels. Those variables have no
+//! destructor, so they keep nothing borrowed, and messages, which may be large, are moved into and out of them once.
 
 /// Waits for the first of several things to happen, and does what belongs to it: Go's `select`.
 ///
@@ -280,51 +281,66 @@ macro_rules! __select_expand {
         ::core::compile_error!("a select with nothing but `default` chooses nothing: write its body alone")
     };
     ($how:tt [$($cases:tt)+] $default:tt) => {
-        $crate::__select_match!(
-            [$($cases)+] $default
-            $crate::__select_setup!($how $default [$($cases)+] [] [] 0usize;)
-        )
+        $crate::__select_slots!($how $default [$($cases)+] [] [$($cases)+])
     };
 }
 
-/// Declares the cases one by one; then chooses. `[how] [default] [cases left] [variables] [count] index`.
+/// Declares a variable for the result of each case; then come the cases, and the bodies when those have gone.
+/// `[how] [default] [cases] [variables] [cases left]`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __select_slots {
+    ($how:tt $default:tt $cases:tt [$($slot:ident)*] [$case:tt $($left:tt)*]) => {{
+        let mut slot = $crate::select::vacant();
+        $crate::__select_slots!($how $default $cases [$($slot)* slot] [$($left)*])
+    }};
+    ($how:tt $default:tt $cases:tt $slots:tt []) => {{
+        let chosen: usize = $crate::__select_setup!($how $default $cases $slots [] []);
+        $crate::__select_match!(chosen $default $cases $slots 0usize;)
+    }};
+}
+
+/// Declares the cases one by one; then chooses. `[how] [default] [cases left] [slots left] [variables] [count]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_setup {
-    ($how:tt $default:tt [{[recv $p:tt] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$($v:ident)*] [$($n:tt)*] $i:expr;) => {{
+    ($how:tt $default:tt [{[recv $p:tt] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$slot:ident $($slots:ident)*] [$($v:ident)*] [$($n:tt)*]) => {{
         let source = &$e;
-        let mut case = ::core::pin::pin!($crate::select::Receive::case(source, $cond, $crate::__select_committed!($how)));
-        $crate::__select_setup!($how $default [$($left)*] [$($v)* case] [$($n)* +] $i + 1;)
+        let mut case = ::core::pin::pin!($crate::select::Receive::case(
+            if $cond { ::core::option::Option::Some(source) } else { ::core::option::Option::None },
+            &mut $slot,
+            $crate::__select_committed!($how)
+        ));
+        $crate::__select_setup!($how $default [$($left)*] [$($slots)*] [$($v)* case] [$($n)* +])
     }};
-    ($how:tt $default:tt [{[send $p:tt [$($tx:tt)+]] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$($v:ident)*] [$($n:tt)*] $i:expr;) => {{
+    ($how:tt $default:tt [{[send $p:tt [$($tx:tt)+]] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$slot:ident $($slots:ident)*] [$($v:ident)*] [$($n:tt)*]) => {{
         let sink = &$($tx)+;
         let mut case = ::core::pin::pin!($crate::select::SendCase::new(
-            sink, ::core::option::Option::Some($e), $cond, $crate::__select_committed!($how)
+            sink, $e, &mut $slot, $cond, $crate::__select_committed!($how)
         ));
-        $crate::__select_setup!($how $default [$($left)*] [$($v)* case] [$($n)* +] $i + 1;)
+        $crate::__select_setup!($how $default [$($left)*] [$($slots)*] [$($v)* case] [$($n)* +])
     }};
-    ($how:tt $default:tt [{[send_from $p:tt [$($tx:tt)+]] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$($v:ident)*] [$($n:tt)*] $i:expr;) => {{
+    ($how:tt $default:tt [{[send_from $p:tt [$($tx:tt)+]] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$slot:ident $($slots:ident)*] [$($v:ident)*] [$($n:tt)*]) => {{
         let sink = &$($tx)+;
-        let mut case = ::core::pin::pin!($crate::select::BorrowedSendCase::new(
-            sink, &mut $e, $cond, $crate::__select_committed!($how)
+        let mut case = ::core::pin::pin!($crate::select::SendCase::borrowed(
+            sink, &mut $e, &mut $slot, $cond, $crate::__select_committed!($how)
         ));
-        $crate::__select_setup!($how $default [$($left)*] [$($v)* case] [$($n)* +] $i + 1;)
+        $crate::__select_setup!($how $default [$($left)*] [$($slots)*] [$($v)* case] [$($n)* +])
     }};
-    ($how:tt $default:tt [{[future $p:tt] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$($v:ident)*] [$($n:tt)*] $i:expr;) => {{
+    ($how:tt $default:tt [{[future $p:tt] ($e:expr) ($cond:expr) $body:tt} $($left:tt)*] [$slot:ident $($slots:ident)*] [$($v:ident)*] [$($n:tt)*]) => {{
         let mut case = ::core::pin::pin!($crate::select::FutureCase::new(
-            ::core::future::IntoFuture::into_future($e), $cond
+            ::core::future::IntoFuture::into_future($e), &mut $slot, $cond
         ));
-        $crate::__select_setup!($how $default [$($left)*] [$($v)* case] [$($n)* +] $i + 1;)
+        $crate::__select_setup!($how $default [$($left)*] [$($slots)*] [$($v)* case] [$($n)* +])
     }};
-    ([$mode:ident $biased:expr] $default:tt [] [$($v:ident)+] [$($n:tt)*] $i:expr;) => {{
-        let chosen = $crate::__select_run!(
+    ([$mode:ident $biased:expr] $default:tt [] [] [$($v:ident)+] [$($n:tt)*]) => {
+        $crate::__select_run!(
             $mode $default
             $crate::__select_list!($($v)+),
             { 0usize $($n 1usize)* },
             $biased
-        );
-        $crate::__select_outcome!(chosen [$($v)+] 0usize;)
-    }};
+        )
+    };
 }
 
 #[doc(hidden)]
@@ -359,37 +375,22 @@ macro_rules! __select_run {
     };
 }
 
-/// The result of the chosen case as nested `Either`s.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __select_outcome {
-    ($chosen:ident [] $i:expr;) => { $crate::select::Nothing };
-    ($chosen:ident [$v:ident $($rest:ident)*] $i:expr;) => {
-        if $chosen == $i {
-            $crate::select::Either::This($crate::select::TakeResult::take_result($v.as_mut()))
-        } else {
-            $crate::select::Either::Other($crate::__select_outcome!($chosen [$($rest)*] $i + 1usize;))
-        }
-    };
-}
-
-/// The bodies.
+/// The bodies. `chosen [default] [cases left] [slots left] index`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_match {
-    ([] [none] $outcome:expr) => {
-        match $outcome { $crate::select::Nothing => ::core::unreachable!("a select without default chooses a case") }
+    ($chosen:ident [none] [] [] $i:expr;) => {
+        ::core::unreachable!("a select without default chooses a case")
     };
-    ([] [default $body:tt] $outcome:expr) => {
-        match $outcome { $crate::select::Nothing => $body }
+    ($chosen:ident [default $body:tt] [] [] $i:expr;) => {
+        $body
     };
-    ([{[$kind:ident [$($p:tt)+] $($tx:tt)?] $e:tt $cond:tt $body:tt} $($left:tt)*] $default:tt $outcome:expr) => {
-        match $outcome {
-            $crate::select::Either::This(result) => {
-                let $($p)+ = result;
-                $body
-            }
-            $crate::select::Either::Other(other) => $crate::__select_match!([$($left)*] $default other),
+    ($chosen:ident $default:tt [{[$kind:ident [$($p:tt)+] $($tx:tt)?] $e:tt $cond:tt $body:tt} $($left:tt)*] [$slot:ident $($slots:ident)*] $i:expr;) => {
+        if $chosen == $i {
+            let $($p)+ = $crate::select::Outcome::take(&mut $slot);
+            $body
+        } else {
+            $crate::__select_match!($chosen $default [$($left)*] [$($slots)*] $i + 1usize;)
         }
     };
 }

@@ -9,37 +9,23 @@ mod macros;
 mod tests;
 
 #[doc(hidden)]
-pub use cases::{
-    Alarm, BorrowedSendCase, Case, CaseKind, FutureCase, OptionCase, ReceiveCase, SendCase, TakeResult,
-};
+pub use cases::{Alarm, Case, CaseKind, FutureCase, Outcome, ReceiveCase, Received, SendCase, Sent, vacant};
 pub use cases::{Receive, Send, TimerCase};
 pub use dynamic::Select;
 #[doc(hidden)]
 pub use engine::Cases;
 
 use crate::wait::committed;
+use cases::Patience;
 use engine::Engine;
 use std::future::poll_fn;
 use std::task::{Context, Waker};
-
-/// The macro's choice of results.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum Either<A, B> {
-    This(A),
-    Other(B),
-}
-
-/// No case has happened.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Nothing;
 
 /// Waits for one of the cases; its index.
 #[doc(hidden)]
 #[track_caller]
 pub fn wait<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
-    let mut engine = Engine::<C, N>::new(cases, biased);
+    let mut engine = Engine::<C, [u32; N]>::new(cases, biased);
     match committed::complete(&mut engine, None) {
         Ok(index) => index,
         Err(committed::DeadlinePassed) => unreachable!("there is no deadline"),
@@ -49,13 +35,13 @@ pub fn wait<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
 /// As `wait`, as a future.
 #[doc(hidden)]
 pub async fn wait_async<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
-    let mut engine = Engine::<C, N>::new(cases, biased);
+    let mut engine = Engine::<C, [u32; N]>::new(cases, biased);
     poll_fn(|cx| engine.poll(cx)).await
 }
 
 /// The index of a case that can happen at once; none: as many as there are.
 #[doc(hidden)]
 pub fn look<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
-    let mut engine = Engine::<C, N>::new(cases, biased);
-    engine.look(&mut Context::from_waker(Waker::noop())).unwrap_or(N)
+    let mut engine = Engine::<C, [u32; N]>::new(cases, biased);
+    engine.look(&mut Context::from_waker(Waker::noop()), Patience::Leaves).unwrap_or(N)
 }

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 use super::monitor::{Enrolment, Hold, Monitor, Rule};
+use crate::channel::slot::Slot;
 use crate::primitive::{Mutex, lock};
 use crate::reactor::TimerEntry;
+use crate::select::{FutureCase, Receive};
 use crate::time::{Elapsed, deadline_after};
 use slab::Slab;
 use std::error::Error;
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 /// may have a deadline, which its children share unless theirs is earlier; it is looked at when somebody looks or waits, and costs
 /// no timer otherwise.
 ///
+/// A select receives the cause from the token itself, as Go's does from `ctx.Done()`: `cause = <-token => ..`.
+///
 /// # Examples
 /// ```
 /// use aqueduct::{go, sync::CancellationToken};
@@ -41,6 +45,18 @@ use std::time::{Duration, Instant};
 /// let token = aqueduct::sync::CancellationToken::with_timeout(Duration::from_millis(1));
 /// assert!(token.cancelled_async().await.is_deadline());
 /// # });
+/// ```
+/// As a case of a select, where it is only looked at: a case that loses leaves no trace, and the token stays usable.
+/// ```
+/// use aqueduct::{channel, select, sync::CancellationToken};
+///
+/// let (_tx, jobs) = channel::bounded::<u32>(1);
+/// let token = CancellationToken::new();
+/// token.cancel_with("no more work");
+/// select! {
+///     job = <-jobs => unreachable!("{job:?}"),
+///     cause = <-token => assert_eq!(cause.to_string(), "no more work"),
+/// }
 /// ```
 #[derive(Clone)]
 pub struct CancellationToken {
@@ -376,6 +392,17 @@ impl Drop for CancelGuard {
         if let Some(token) = &self.token {
             token.cancel();
         }
+    }
+}
+
+/// `cause = <-token`: happens when the token is cancelled, also if it was before.
+impl Receive for CancellationToken {
+    type Output = Cause;
+    type Slot = Slot<Cause>;
+    type Case<'a> = FutureCase<'a, Cancelled>;
+
+    fn case<'a>(source: Option<&'a Self>, slot: &'a mut Slot<Cause>, _: bool) -> Self::Case<'a> {
+        FutureCase::of(source.map(Self::cancelled_async), slot)
     }
 }
 

@@ -272,8 +272,9 @@ impl<R: Rule> Monitor<R> {
         if waiter.state() == WaiterState::Done {
             return Some(take(waiter));
         }
-        // The waker in it is dropped after the lock.
-        let _removed = inner.queue.remove(waiter)?;
+        if !inner.queue.remove(waiter) {
+            return None;
+        }
         // SAFETY: the lock is held.
         let released = unsafe { waiter.with_slot(|request| inner.rule.leave(request)) };
         let served = inner.serve_one(&self.shared);

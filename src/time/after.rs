@@ -1,6 +1,7 @@
 //! Timers as receivers, for `select!`: Go's `time.After` and `time.Tick`.
 #![forbid(unsafe_code)]
 
+use crate::channel::slot::Slot;
 use crate::primitive::lock;
 use crate::reactor::{TimerEntry, clock};
 use crate::select::{Alarm, Receive, TimerCase};
@@ -114,10 +115,11 @@ macro_rules! receiver {
 
         impl Receive for $name {
             type Output = Instant;
+            type Slot = Slot<Instant>;
             type Case<'a> = TimerCase<'a>;
 
-            fn case(&self, enabled: bool, _: bool) -> TimerCase<'_> {
-                TimerCase::new(self, enabled)
+            fn case<'a>(source: Option<&'a Self>, slot: &'a mut Slot<Instant>, _: bool) -> TimerCase<'a> {
+                TimerCase::new(source.map(|source| source as &dyn Alarm), slot)
             }
         }
     };

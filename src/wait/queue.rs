@@ -35,7 +35,7 @@ use crate::primitive::atomic::{AtomicU8, AtomicUsize};
 use crate::primitive::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::task::Waker;
 
 const OUT: u8 = 0;
@@ -155,6 +155,15 @@ impl<S> Waiter<S> {
         self.waker.replace(Some(waker))
     }
 
+    /// The owner sees to its waiter's waker before the lock, so that nothing of the user's runs under it. The waiter is in no
+    /// queue: no peer knows of it.
+    pub(crate) fn prepare_waker(&self, waker: &Waker) {
+        debug_assert_ne!(self.state(), WaiterState::In, "the waker of a linked waiter belongs to the lock");
+        if !self.will_wake(waker) {
+            drop(self.waker.replace(Some(waker.clone())));
+        }
+    }
+
     /// Whether the waker need not be replaced by `waker`. Under the lock.
     pub(crate) fn will_wake(&self, waker: &Waker) -> bool {
         let present = self.waker.take();
@@ -268,25 +277,41 @@ impl<S> WaitQueue<S> {
         }
     }
 
-    /// The owner takes its waiter out. False: it was not in. The waker is returned to be dropped after the lock.
-    #[must_use = "drop it after the lock"]
-    pub(crate) fn remove(&mut self, waiter: &Waiter<S>) -> Option<Removed> {
+    /// The owner takes its waiter out. False: it was not in. The waker stays with the waiter, and is the owner's again.
+    pub(crate) fn remove(&mut self, waiter: &Waiter<S>) -> bool {
         if waiter.state() != WaiterState::In {
-            return None;
+            return false;
         }
         self.unlink(waiter);
         waiter.state.store(OUT, Relaxed);
-        Some(Removed(waiter.waker.take()))
+        true
     }
 
     /// Completes the first waiter: `hand_over` moves the message, then the waiter is done. `Lost`: it was a select's that has been
     /// decided elsewhere; it is out now, and the next in line is to be looked at.
+    #[inline]
     pub(crate) fn complete_front(&mut self, hand_over: impl FnOnce(&mut S)) -> Completion {
-        let Some(waiter) = self.front() else { return Completion::Nobody };
-        let waiter = NonNull::from(waiter);
-        // SAFETY: `linked-is-alive`; the borrow of `self` must end for `unlink`. Once it is unlinked no other peer finds it, and
-        // its owner waits for `DONE` or for the lock.
-        let waiter = unsafe { waiter.as_ref() };
+        self.complete(self.first, hand_over)
+    }
+
+    /// As `complete_front`, but passes over those who cannot be handed anything.
+    pub(crate) fn complete_first_committed(&mut self, hand_over: impl FnOnce(&mut S)) -> Completion {
+        let mut next = self.first;
+        // SAFETY: `linked-is-alive`.
+        while let Some(waiter) = unsafe { next.as_ref() } {
+            if waiter.is_committed() {
+                break;
+            }
+            next = waiter.next.get();
+        }
+        self.complete(next, hand_over)
+    }
+
+    /// Completes a waiter of this queue; null: nobody.
+    #[inline]
+    fn complete(&mut self, waiter: *const Waiter<S>, hand_over: impl FnOnce(&mut S)) -> Completion {
+        // SAFETY: `linked-is-alive`. Once it is unlinked no other peer finds it, and its owner waits for `DONE` or for the lock.
+        let Some(waiter) = (unsafe { waiter.as_ref() }) else { return Completion::Nobody };
         self.unlink(waiter);
         if !waiter.try_claim() {
             // Its owner finds it out when it withdraws the losers.
@@ -365,6 +390,7 @@ impl WakeList {
         Self::default()
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, waker: Option<Waker>) {
         match waker {
             Some(waker) if self.first.is_some() => self.rest.push(waker),
@@ -375,20 +401,12 @@ impl WakeList {
 }
 
 impl Drop for WakeList {
+    #[inline]
     fn drop(&mut self) {
+        // The rest is empty as long as there is no first.
         if let Some(waker) = self.first.take() {
             waker.wake();
+            self.rest.drain(..).for_each(Waker::wake);
         }
-        self.rest.drain(..).for_each(Waker::wake);
-    }
-}
-
-/// What a removed waiter leaves to be dropped after the lock.
-#[derive(Debug)]
-pub(crate) struct Removed(Option<Waker>);
-
-impl Removed {
-    pub(crate) fn into_waker(self) -> Option<Waker> {
-        self.0
     }
 }

@@ -1,7 +1,8 @@
 //! Places: permits, reservations that are given up, and senders that wait for room.
 
-use super::{Link, Party, cases, full_link, link, receive, send, start};
+use super::{Link, Party, cases, content, full_link, link, receive, send, slot, start};
 use crate::channel::core::{Channel, Put};
+use crate::channel::slot::Slot;
 use crate::channel::waiting::{CommittedOffer, Offered, Offering};
 use crate::model::{attempt_and_withdraw, explore_bounded, explore_calmly, wait_for};
 use std::future::poll_fn;
@@ -50,19 +51,22 @@ fn release(channel: &Channel<u8>) {
 
 /// Waits for a place; false: the end.
 fn reserve(channel: &Channel<u8>, party: Party) -> bool {
-    let offering = pin!(Offering::room(channel, party == Party::Frame));
+    let offering = pin!(Offering::new(channel, party == Party::Frame));
     let offering = offering.into_ref();
-    matches!(wait_for(poll_fn(|cx| offering.poll(cx))), Offered::Accepted)
+    matches!(wait_for(poll_fn(|cx| offering.poll_room(cx))), Offered::Accepted)
 }
 
 /// Enrols for a place, and gives up, as a future that is dropped or a coroutine that is cancelled: a place got by then is
 /// given back.
 fn reserve_for_a_moment(channel: &Channel<u8>, party: Party) {
-    let offering = pin!(Offering::room(channel, party == Party::Frame));
+    let offering = pin!(Offering::new(channel, party == Party::Frame));
     let offering = offering.into_ref();
     let reserved = match party {
-        Party::Frame => attempt_and_withdraw(&mut CommittedOffer(offering)),
-        Party::Future => match offering.poll(&mut Context::from_waker(Waker::noop())) {
+        Party::Frame => {
+            // SAFETY: there is no place.
+            attempt_and_withdraw(&mut unsafe { CommittedOffer::new(offering, None) })
+        }
+        Party::Future => match offering.poll_room(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(offered) => Some(offered),
             Poll::Pending => None,
         },
@@ -89,7 +93,7 @@ fn a_permit_that_is_used_leaves_room_behind(sender: Party, receiver: Party) {
         let channel = reserved_link();
         let sender = start(&channel, move |channel| assert_eq!(send(channel, sender, 2), None));
         let permit = start(&channel, |channel| {
-            let put = channel.change(|state, wakes| state.put_reserved(&mut Some(1), wakes));
+            let put = channel.change(|state, wakes| state.put_reserved(&mut slot(1), wakes));
             assert_eq!(put, Put::Done);
         });
         let mut received = [(); 2].map(|()| receive(&channel, receiver));
@@ -105,7 +109,7 @@ fn a_reservation_waits_for_room(party: Party) {
         let channel = full_link();
         let sender = start(&channel, move |channel| {
             assert!(reserve(channel, party));
-            channel.change(|state, wakes| state.put_reserved(&mut Some(1), wakes))
+            channel.change(|state, wakes| state.put_reserved(&mut slot(1), wakes))
         });
         assert_eq!([(); 2].map(|()| receive(&channel, Party::Frame)), [Some(0), Some(1)]);
         assert_eq!(sender.join().unwrap(), Put::Done);
@@ -149,9 +153,10 @@ fn a_forced_message_and_the_one_it_pushes_out_are_both_somewhere() {
     explore_bounded(3, || {
         let channel = full_link();
         let forcer = start(&channel, |channel| {
-            let (put, oldest) = channel.change(|state, wakes| state.force(&mut Some(1), wakes));
+            let mut oldest = Slot::EMPTY;
+            let put = channel.change(|state, wakes| state.force(&mut slot(1), &mut oldest, wakes));
             assert_eq!(put, Put::Done);
-            oldest
+            content(&mut oldest)
         });
         let mut messages = vec![receive(&channel, Party::Frame).unwrap()];
         messages.extend(forcer.join().unwrap());

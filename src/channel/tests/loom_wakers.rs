@@ -1,9 +1,9 @@
 //! `no-user-code`: wakers are called and dropped, and messages dropped, outside the lock. Here all of them look at the channel,
 //! which under its lock would be a deadlock.
 
-use super::{Link, Party, cases, full_link, link, send, start};
+use super::{Link, Party, cases, full_link, link, send, start, with_receive, with_send};
 use crate::channel::bounded;
-use crate::channel::waiting::{Offering, Receiving};
+use crate::channel::waiting::Receiving;
 use crate::model::{Poller, explore, wait_for};
 use loom::thread;
 use std::future::poll_fn;
@@ -58,12 +58,12 @@ fn a_receiver_is_woken_outside_the_lock(receiver: Party, capacity: usize) {
         let channel = link(capacity);
         let looker = Looker::new(&channel);
         let sender = start(&channel, |channel| assert_eq!(send(channel, Party::Frame, 1), None));
-        let receiving = pin!(Receiving::new(&*channel, receiver == Party::Frame));
-        let receiving = receiving.into_ref();
         let waker = Waker::from(looker.clone());
-        while receiving.poll(&mut Context::from_waker(&waker)).is_pending() {
-            looker.called.wait();
-        }
+        with_receive(&channel, receiver, |poll| {
+            while poll(&mut Context::from_waker(&waker)).is_pending() {
+                looker.called.wait();
+            }
+        });
         sender.join().unwrap();
     });
 }
@@ -73,12 +73,12 @@ fn a_sender_is_woken_outside_the_lock(sender: Party) {
         let channel = full_link();
         let looker = Looker::new(&channel);
         let receiver = start(&channel, super::take_now);
-        let offering = pin!(Offering::message(&*channel, 1, sender == Party::Frame));
-        let offering = offering.into_ref();
         let waker = Waker::from(looker.clone());
-        while offering.poll(&mut Context::from_waker(&waker)).is_pending() {
-            looker.called.wait();
-        }
+        with_send(&channel, sender, 1, |poll| {
+            while poll(&mut Context::from_waker(&waker)).is_pending() {
+                looker.called.wait();
+            }
+        });
         assert_eq!(receiver.join().unwrap(), Some(0));
     });
 }
@@ -90,10 +90,10 @@ fn wakers_are_dropped_outside_the_lock() {
         let channel = link(0);
         let peer = start(&channel, |channel| channel.close());
         {
-            let receiving = pin!(Receiving::new(&*channel, false));
+            let receiving = pin!(Receiving::revocable(&*channel));
             for _ in 0..2 {
                 let waker = Waker::from(Looker::new(&channel));
-                let _: Poll<_> = receiving.as_ref().poll(&mut Context::from_waker(&waker));
+                let _: Poll<_> = receiving.as_ref().poll_message(&mut Context::from_waker(&waker));
             }
         }
         peer.join().unwrap();
@@ -129,11 +129,11 @@ fn the_last_poll_of_a_receive_decides_who_is_woken() {
     explore(|| {
         let channel = link(0);
         let sender = start(&channel, |channel| assert_eq!(send(channel, Party::Frame, 1), None));
-        let receiving = pin!(Receiving::new(&*channel, false));
+        let receiving = pin!(Receiving::revocable(&*channel));
         let receiving = receiving.into_ref();
-        let received = match receiving.poll(&mut Context::from_waker(Waker::noop())) {
+        let received = match receiving.poll_message(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(received) => received,
-            Poll::Pending => wait_for(poll_fn(|cx| receiving.poll(cx))),
+            Poll::Pending => wait_for(poll_fn(|cx| receiving.poll_message(cx))),
         };
         assert_eq!(received, Ok(1));
         sender.join().unwrap();
@@ -145,11 +145,11 @@ fn the_last_poll_of_a_send_decides_who_is_woken() {
     explore(|| {
         let channel = full_link();
         let receiver = start(&channel, super::take_now);
-        let offering = pin!(Offering::message(&*channel, 1, false));
-        let offering = offering.into_ref();
-        if offering.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            wait_for(poll_fn(|cx| offering.poll(cx)));
-        }
+        with_send(&channel, Party::Future, 1, |poll| {
+            if poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+                wait_for(poll_fn(poll));
+            }
+        });
         assert_eq!(receiver.join().unwrap(), Some(0));
         assert_eq!(super::take_now(&channel), Some(1));
     });

@@ -4,7 +4,7 @@ use super::{Endless, Party, cases, choose, receive, send};
 use crate::channel::bounded;
 use crate::model::{explore_bounded, explore_calmly};
 use crate::primitive::{Mutex, lock};
-use crate::select::cases::{FutureCase, Receive, SendCase, TakeResult};
+use crate::select::cases::{FutureCase, Outcome, Receive, Received, SendCase, vacant};
 use loom::sync::Arc;
 use loom::thread;
 use std::future::{pending, poll_fn};
@@ -76,16 +76,17 @@ fn a_message_or_a_future(party: Party, future_first: bool) {
             let token = token.clone();
             thread::spawn(move || token.give())
         };
-        let message = {
-            let mut message = pin!(Receive::case(&receiver, true, party == Party::Frame));
-            let mut token = pin!(FutureCase::new(token.taken(), true));
-            let happened = if future_first {
+        let (mut slot, mut other): (Received<u8>, _) = (vacant(), vacant());
+        let happened = {
+            let mut message = pin!(Receive::case(Some(&receiver), &mut slot, party == Party::Frame));
+            let mut token = pin!(FutureCase::new(token.taken(), &mut other, true));
+            if future_first {
                 choose::<_, 2>((token.as_mut(), (message.as_mut(), ())), Endless).map(|index| 1 - index)
             } else {
                 choose::<_, 2>((message.as_mut(), (token.as_mut(), ())), Endless)
-            };
-            (happened == Some(0)).then(|| message.take_result().unwrap())
+            }
         };
+        let message = (happened == Some(0)).then(|| slot.take().unwrap());
         giver.join().unwrap();
         assert_eq!(token.is_there(), message.is_some());
         assert_eq!(message.or_else(|| receive(&receiver, Party::Frame, Endless)), Some(1));
@@ -104,13 +105,15 @@ fn a_send_or_a_future(party: Party, peer: Party) {
             let token = token.clone();
             thread::spawn(move || token.give())
         };
+        let (mut slot, mut other) = (vacant(), vacant());
+        let mut lender = Some(1);
         let sent = {
-            let mut message = pin!(SendCase::new(&sender, Some(1), true, party == Party::Frame));
-            let mut token = pin!(FutureCase::new(token.taken(), true));
-            let sent = choose::<_, 2>((message.as_mut(), (token.as_mut(), ())), Endless) == Some(0);
-            assert_eq!(message.message(), (!sent).then_some(1));
-            sent
+            let mut message =
+                pin!(SendCase::borrowed(&sender, &mut lender, &mut slot, true, party == Party::Frame));
+            let mut token = pin!(FutureCase::new(token.taken(), &mut other, true));
+            choose::<_, 2>((message.as_mut(), (token.as_mut(), ())), Endless) == Some(0)
         };
+        assert_eq!(lender, (!sent).then_some(1));
         giver.join().unwrap();
         assert_eq!(token.is_there(), sent);
         assert!(sent || send(&sender, 2, Party::Frame, Endless));
@@ -122,16 +125,21 @@ fn a_send_or_a_future(party: Party, peer: Party) {
 fn a_round_without_a_case_is_followed_by_another(party: Party, receives: bool) {
     explore_bounded(3, move || {
         let (sender, receiver) = bounded(0);
-        let mut nothing = pin!(FutureCase::new(pending::<()>(), true));
+        let mut never = vacant();
+        let mut nothing = pin!(FutureCase::new(pending::<()>(), &mut never, true));
         if receives {
             let sender = thread::spawn(move || assert!(send(&sender, 1, Party::Frame, Endless)));
-            let mut message = pin!(Receive::case(&receiver, true, party == Party::Frame));
-            assert_eq!(choose::<_, 2>((message.as_mut(), (nothing.as_mut(), ())), Endless), Some(0));
-            assert_eq!(message.take_result(), Ok(1));
+            let mut slot: Received<u8> = vacant();
+            {
+                let mut message = pin!(Receive::case(Some(&receiver), &mut slot, party == Party::Frame));
+                assert_eq!(choose::<_, 2>((message.as_mut(), (nothing.as_mut(), ())), Endless), Some(0));
+            }
+            assert_eq!(slot.take(), Ok(1));
             sender.join().unwrap();
         } else {
             let receiver = thread::spawn(move || receive(&receiver, Party::Frame, Endless));
-            let mut message = pin!(SendCase::new(&sender, Some(1), true, party == Party::Frame));
+            let mut slot = vacant();
+            let mut message = pin!(SendCase::new(&sender, 1, &mut slot, true, party == Party::Frame));
             assert_eq!(choose::<_, 2>((message.as_mut(), (nothing.as_mut(), ())), Endless), Some(0));
             assert_eq!(receiver.join().unwrap(), Some(1));
         }

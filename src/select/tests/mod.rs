@@ -8,7 +8,7 @@ mod loom_facing;
 mod loom_polled;
 mod loom_withdrawal;
 
-use super::cases::{Case, Receive, ReceiveCase, SendCase, TakeResult};
+use super::cases::{Case, Outcome, Receive, Received as Arrived, SendCase, vacant};
 use super::engine::{Cases, Engine};
 use crate::channel::{Receiver, SendError, Sender};
 use crate::model::{attempt_and_withdraw, wait_for};
@@ -51,7 +51,7 @@ use Chosen::{Nothing, Received, Refused, Sent};
 
 /// The index of the case that has happened.
 fn choose<C: Cases, const N: usize>(cases: C, patience: Patience) -> Option<usize> {
-    let mut engine = Engine::<C, N>::new(cases, true);
+    let mut engine = Engine::<C, [u32; N]>::new(cases, true);
     match patience {
         Endless => Some(wait_for(poll_fn(|cx| engine.poll(cx)))),
         AMoment => attempt_and_withdraw(&mut engine),
@@ -62,12 +62,12 @@ fn pair<A: Case, B: Case>(first: Pin<&mut A>, second: Pin<&mut B>, patience: Pat
     choose::<_, 2>((first, (second, ())), patience)
 }
 
-fn received(index: usize, case: Pin<&mut ReceiveCase<'_, u8>>) -> Chosen {
-    Received(index, case.take_result().ok())
+fn received(index: usize, slot: &mut Arrived<u8>) -> Chosen {
+    Received(index, slot.take().ok())
 }
 
-fn sent(index: usize, case: Pin<&mut SendCase<'_, u8>>) -> Chosen {
-    match case.take_result() {
+fn sent(index: usize, result: Result<(), SendError<u8>>) -> Chosen {
+    match result {
         Ok(()) => Sent(index),
         Err(SendError(message)) => Refused(index, message),
     }
@@ -78,49 +78,64 @@ fn receive_or_receive(
     party: Party,
     patience: Patience,
 ) -> Chosen {
-    let mut first = pin!(Receive::case(first, true, party == Frame));
-    let mut second = pin!(Receive::case(second, true, party == Frame));
-    match pair(first.as_mut(), second.as_mut(), patience) {
-        Some(0) => received(0, first),
-        Some(_) => received(1, second),
+    let (mut slot, mut other) = (vacant(), vacant());
+    let chosen = {
+        let mut first = pin!(Receive::case(Some(first), &mut slot, party == Frame));
+        let mut second = pin!(Receive::case(Some(second), &mut other, party == Frame));
+        pair(first.as_mut(), second.as_mut(), patience)
+    };
+    match chosen {
+        Some(0) => received(0, &mut slot),
+        Some(_) => received(1, &mut other),
         None => Nothing,
     }
 }
 
-/// The message of a send that has not happened is still there: asserted.
+/// A receive and a send, in one order or the other. The message of a send that has not happened is still there: asserted.
+fn receive_and_send(
+    receiver: &Receiver<u8>,
+    sender: &Sender<u8>,
+    message: u8,
+    party: Party,
+    patience: Patience,
+    send_first: bool,
+) -> Chosen {
+    let (mut slot, mut other) = (vacant(), vacant());
+    let mut lender = Some(message);
+    let (at, of) = if send_first { (1, 0) } else { (0, 1) };
+    let chosen = {
+        let mut receive = pin!(Receive::case(Some(receiver), &mut slot, party == Frame));
+        let mut send = pin!(SendCase::borrowed(sender, &mut lender, &mut other, true, party == Frame));
+        if send_first {
+            pair(send.as_mut(), receive.as_mut(), patience)
+        } else {
+            pair(receive.as_mut(), send.as_mut(), patience)
+        }
+    };
+    if chosen == Some(of) {
+        assert_eq!(lender, None);
+        return sent(of, other.take());
+    }
+    assert_eq!(lender, Some(message));
+    if chosen == Some(at) { received(at, &mut slot) } else { Nothing }
+}
+
 fn receive_or_send(
     (receiver, sender): (&Receiver<u8>, &Sender<u8>),
     message: u8,
     party: Party,
     patience: Patience,
 ) -> Chosen {
-    let mut receive = pin!(Receive::case(receiver, true, party == Frame));
-    let mut send = pin!(SendCase::new(sender, Some(message), true, party == Frame));
-    let chosen = match pair(receive.as_mut(), send.as_mut(), patience) {
-        Some(0) => received(0, receive),
-        Some(_) => return sent(1, send),
-        None => Nothing,
-    };
-    assert_eq!(send.message(), Some(message));
-    chosen
+    receive_and_send(receiver, sender, message, party, patience, false)
 }
 
-/// As `receive_or_send`.
 fn send_or_receive(
     (sender, receiver): (&Sender<u8>, &Receiver<u8>),
     message: u8,
     party: Party,
     patience: Patience,
 ) -> Chosen {
-    let mut send = pin!(SendCase::new(sender, Some(message), true, party == Frame));
-    let mut receive = pin!(Receive::case(receiver, true, party == Frame));
-    let chosen = match pair(send.as_mut(), receive.as_mut(), patience) {
-        Some(0) => return sent(0, send),
-        Some(_) => received(1, receive),
-        None => Nothing,
-    };
-    assert_eq!(send.message(), Some(message));
-    chosen
+    receive_and_send(receiver, sender, message, party, patience, true)
 }
 
 /// The messages of sends that have not happened are still there: asserted.
@@ -130,37 +145,40 @@ fn send_or_send(
     party: Party,
     patience: Patience,
 ) -> Chosen {
-    let [first, second] = [(first, messages[0]), (second, messages[1])]
-        .map(|(sender, message)| SendCase::new(sender, Some(message), true, party == Frame));
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    match pair(first.as_mut(), second.as_mut(), patience) {
-        Some(0) => {
-            assert_eq!(second.message(), Some(messages[1]));
-            sent(0, first)
-        }
-        Some(_) => {
-            assert_eq!(first.message(), Some(messages[0]));
-            sent(1, second)
-        }
-        None => {
-            assert_eq!((first.message(), second.message()), (Some(messages[0]), Some(messages[1])));
-            Nothing
-        }
+    let (mut slot, mut other) = (vacant(), vacant());
+    let [mut lender, mut another] = messages.map(Some);
+    let chosen = {
+        let mut first = pin!(SendCase::borrowed(first, &mut lender, &mut slot, true, party == Frame));
+        let mut second = pin!(SendCase::borrowed(second, &mut another, &mut other, true, party == Frame));
+        pair(first.as_mut(), second.as_mut(), patience)
+    };
+    let left = [(0, lender), (1, another)].map(|(index, left)| (chosen == Some(index), left));
+    assert_eq!(left.map(|(happened, left)| happened || left.is_some()), [true; 2]);
+    match chosen {
+        Some(0) => sent(0, slot.take()),
+        Some(_) => sent(1, other.take()),
+        None => Nothing,
     }
 }
 
 /// A chooser of one case: a plain operation, for the other side.
 fn receive(receiver: &Receiver<u8>, party: Party, patience: Patience) -> Option<u8> {
-    let mut case = pin!(Receive::case(receiver, true, party == Frame));
-    choose::<_, 1>((case.as_mut(), ()), patience)?;
-    case.take_result().ok()
+    let mut slot: Arrived<u8> = vacant();
+    {
+        let mut case = pin!(Receive::case(Some(receiver), &mut slot, party == Frame));
+        choose::<_, 1>((case.as_mut(), ()), patience)?;
+    }
+    slot.take().ok()
 }
 
 /// As `receive`; true: sent.
 fn send(sender: &Sender<u8>, message: u8, party: Party, patience: Patience) -> bool {
-    let mut case = pin!(SendCase::new(sender, Some(message), true, party == Frame));
-    let happened = choose::<_, 1>((case.as_mut(), ()), patience).is_some();
-    happened && case.take_result().is_ok()
+    let mut slot = vacant();
+    let happened = {
+        let mut case = pin!(SendCase::new(sender, message, &mut slot, true, party == Frame));
+        choose::<_, 1>((case.as_mut(), ()), patience).is_some()
+    };
+    happened && slot.take().is_ok()
 }
 
 /// Names tests of one model with different arguments.

@@ -120,8 +120,9 @@ impl Select {
     /// Withdraws, as the engine does: the case that has happened, and its message.
     fn end(&self) -> Option<(usize, u8)> {
         let happened = self.claim.withdraw().err();
-        let removed = [0, 1].map(|case| lock(&self.queues[case]).remove(&self.waiters[case]));
-        drop(removed);
+        for case in [0, 1] {
+            lock(&self.queues[case]).remove(&self.waiters[case]);
+        }
         happened.map(|case| {
             assert_eq!(self.waiters[case].state(), WaiterState::Done);
             // SAFETY: the waiter is done.

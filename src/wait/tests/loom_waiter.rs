@@ -57,8 +57,7 @@ impl Place {
 
     /// Takes a waiter out; false: a peer was faster.
     fn remove(&self, waiter: usize) -> bool {
-        let removed = lock(&self.queue).remove(&self.waiters[waiter]);
-        removed.is_some()
+        lock(&self.queue).remove(&self.waiters[waiter])
     }
 
     /// The slot of a waiter that is done or out.

@@ -1,0 +1,140 @@
+//! What else a select chooses among: tokens, and any number of cases.
+
+mod common;
+
+use aqueduct::channel;
+use aqueduct::select::Select;
+use aqueduct::sync::CancellationToken;
+use aqueduct::{Wait, select, select_async, time};
+use common::life::choose;
+use common::party::pairs;
+use common::{Rng, watchdog};
+use futures::FutureExt;
+use std::time::{Duration, Instant};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_token_that_is_cancelled_is_a_case_that_happens() {
+    let _dog = watchdog!(60);
+    for (chooser, canceller) in pairs() {
+        for cancelled_before in [false, true] {
+            let (tx, jobs) = channel::bounded::<u8>(0);
+            let token = CancellationToken::new();
+            let child = token.child();
+            if cancelled_before {
+                token.cancel_with("stop");
+            }
+            let choosing = chooser.live(|style| async move {
+                let mut causes = Vec::new();
+                // Twice: to be cancelled is a state, not a message.
+                for _ in 0..2 {
+                    choose! { style;
+                        job = <-jobs => unreachable!("{job:?}"),
+                        cause = <-child => causes.push(cause.to_string()),
+                        _ = <-time::after(LONG) => unreachable!("it is cancelled"),
+                    }
+                }
+                causes
+            });
+            let cancelling = canceller.live(|_| async move { token.cancel_with("stop") });
+            assert_eq!(choosing.join(), ["stop", "stop"], "{chooser:?} and {canceller:?}");
+            cancelling.join();
+            drop(tx);
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_not_cancelled_leaves_the_others_alone() {
+    let (tx, rx) = channel::bounded(1);
+    let (token, nil) = (CancellationToken::new(), None::<CancellationToken>);
+    for i in 0..100 {
+        tx.send(i).unwrap();
+        select! {
+            _ = <-token => unreachable!("nobody cancels it"),
+            _ = <-nil => unreachable!("there is none"),
+            v = <-rx => assert_eq!(v, Ok(i)),
+        }
+        let nothing = select! {
+            _ = <-token => false,
+            _ = <-rx => false,
+            default => true,
+        };
+        assert!(nothing);
+    }
+    token.cancel();
+    let both = Some(&token);
+    select! {
+        cause = <-both => assert_eq!(cause.to_string(), "cancelled"),
+        _ = <-rx => unreachable!("there is no message"),
+    }
+}
+
+#[test]
+fn a_tokens_deadline_ends_a_select() {
+    let _dog = watchdog!(20);
+    let (_tx, rx) = channel::bounded::<u8>(0);
+    let begin = Instant::now();
+    let token = CancellationToken::with_timeout(Duration::from_millis(5));
+    let child = token.child();
+    select! {
+        _ = <-rx => unreachable!("nothing is sent"),
+        cause = <-child => assert!(cause.is_deadline()),
+    }
+    assert!(begin.elapsed() >= Duration::from_millis(5));
+    let chosen = async {
+        select_async! {
+            _ = <-rx => unreachable!("nothing is sent"),
+            cause = <-token => cause,
+        }
+    };
+    assert!(chosen.wait().is_deadline());
+    let cause = Select::new().recv(&rx, |_| None).recv(&token, Some).wait();
+    assert!(cause.unwrap().is_deadline());
+}
+
+#[test]
+fn a_dynamic_select_takes_any_number_of_cases() {
+    let _dog = watchdog!(60);
+    const CHANNELS: u64 = 1_000;
+    let mut rng = Rng::new("any number of cases");
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..CHANNELS).map(|_| channel::bounded(0)).unzip();
+    let select = || {
+        let mut select = Select::new();
+        for (index, rx) in receivers.iter().enumerate() {
+            select = select.recv(rx, move |message| (index, message));
+        }
+        select
+    };
+    assert!(select().try_wait().is_none());
+    assert!(select().wait_timeout(Duration::from_millis(1)).is_none());
+    for round in 0..20 {
+        let chosen = rng.below(CHANNELS) as usize;
+        let tx = senders[chosen].clone();
+        let sending = aqueduct::go(move || tx.send(round));
+        assert_eq!(select().wait(), (chosen, Ok(round)));
+        assert!(sending.join().unwrap().is_ok());
+        assert!(senders.iter().all(|tx| tx.try_send(0).is_err()), "nobody is left in line");
+    }
+}
+
+#[test]
+fn a_dynamic_select_can_be_awaited_and_given_up() {
+    let (tx, rx) = channel::bounded(1);
+    let (tx2, rx2) = channel::bounded(0);
+    for _ in 0..100 {
+        let mut select = Box::pin(Select::new().recv(&rx, |v| v).recv(&rx2, |v| v).wait_async());
+        assert!(select.as_mut().now_or_never().is_none());
+        tx.send(1).unwrap();
+        // Told of a message, and given up: it stays where it is.
+        drop(select);
+        assert_eq!(rx.try_recv(), Ok(1));
+        let select =
+            Select::new().recv(&rx, |_| 0).send(&tx2, 5, |r| if r.is_ok() { 2 } else { 0 }).wait_async();
+        let mut select = Box::pin(select);
+        assert!(select.as_mut().now_or_never().is_none());
+        assert_eq!(rx2.try_recv(), Ok(5));
+        assert_eq!(select.now_or_never(), Some(2));
+    }
+}
