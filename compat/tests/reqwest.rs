@@ -79,8 +79,8 @@ fn its_own_timeout_fires_and_a_request_is_cancelled_by_dropping() {
     let server = serve(COLOURS[1], Builder::new());
     let url = format!("http://{}/stuck", server.local_addr().unwrap());
     let client = client().build().unwrap();
-    let timed = client.get(&url).timeout(Duration::from_millis(20)).send();
-    let error = timed.in_tokio().wait().unwrap_err();
+    // With a timeout, `send` makes a timer of tokio's on the spot: so it is called in the context.
+    let error = enter(|| client.get(&url).timeout(Duration::from_millis(20)).send().wait()).unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     // Ours, around it.
     let late = aqueduct::time::timeout(Duration::from_millis(20), client.get(&url).send().in_tokio());
@@ -162,10 +162,8 @@ fn https_in_both_colours() {
         .tls_backend_preconfigured(client_config)
         .build()
         .unwrap();
-    let coroutine = go!({
-        let (trusting, url) = (trusting.clone(), url.clone());
-        move || trusting.get(url).send().in_tokio().wait().unwrap().text().in_tokio().wait().unwrap()
-    }());
+    let request = trusting.get(&url).send();
+    let coroutine = go!(request.in_tokio().wait().unwrap().text().in_tokio().wait().unwrap());
     assert_eq!(coroutine.join().unwrap(), "secret");
     let request = trusting.get(&url).send();
     let future = spawn(async move { request.await.unwrap().text().await.unwrap() }.in_tokio());
