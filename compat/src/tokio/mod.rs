@@ -23,7 +23,8 @@
 //!
 //! [`enter`] is the same for a closure, for a stretch of Go-style code and for *constructors* that want the context:
 //! `tokio::time::sleep(..)` looks for it when it is called, and a wrapper around what it returns comes too late. Call it in an async
-//! block or function, as above, or in `enter`. (reqwest's `send()` is one as well, where a timeout is set.)
+//! block or function, as above, or in `enter`. (reqwest's `send()` is one as
+//! well, where a timeout is set.)
 //!
 //! Behind it is one tokio runtime of the current-thread kind on one background thread, started when it is first needed. It
 //! drives sockets and timers, and runs what is given to `tokio::spawn`; the wrapped future itself is polled where it always
