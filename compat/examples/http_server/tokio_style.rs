@@ -19,9 +19,8 @@ pub(crate) fn run(address: String) -> Result<(), BoxError> {
                 let mut http1 = http1::Builder::new();
                 http1.timer(TokioTimer::new());
                 let connection = http1.serve_connection(TokioIo::new(stream), service_fn(route_async));
-                if let Err(error) = connection.with_upgrades().await {
-                    eprintln!("{error}");
-                }
+                // Clients that leave are no concern here.
+                let _ = connection.with_upgrades().await;
             });
         }
     })
