@@ -5,11 +5,12 @@ mod net_common;
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use aqueduct::process::{Command, ExitStatus, Output, Stdio};
 use aqueduct::signal::{self, SIGCHLD, SIGKILL, SIGTERM};
-use aqueduct::{Handle, Wait, go, spawn, time};
+use aqueduct::{Handle, LocalRuntime, Wait, go, spawn, time};
 use common::life::Style;
 use common::party::PARTIES;
 use net_common::everywhere;
@@ -186,12 +187,16 @@ fn a_wait_given_up_has_done_nothing() {
         assert!(waited.is_err());
         let (tell, told) = aqueduct::channel::bounded(1);
         let waiting = go(move || {
-            let guard = common::OnDrop::new(move || tell.send(child).unwrap());
-            aqueduct::time::sleep(Duration::from_secs(60));
-            drop(guard);
+            let waited = catch_unwind(AssertUnwindSafe(|| child.wait()));
+            tell.try_send(child).unwrap();
+            match waited {
+                Ok(status) => status.unwrap(),
+                Err(cancelled) => aqueduct::task::rethrow(cancelled),
+            }
         });
         common::until_waiting(&Handle::current(), waiting.id());
         waiting.cancel();
+        assert!(waiting.join().unwrap_err().is_cancelled());
         let mut child = told.recv().unwrap();
         drop(stdin);
         assert_eq!(child.wait().unwrap().code(), Some(4));
@@ -246,6 +251,17 @@ fn kill_on_drop_ends_and_reaps_what_is_cancelled() {
         waiting.cancel();
         assert!(waiting.join().unwrap_err().is_cancelled());
         common::until(|| !find());
+    });
+}
+
+#[test]
+fn on_a_local_runtime() {
+    let _dog = common::watchdog!(30);
+    LocalRuntime::new().unwrap().run(|| {
+        let output = sh("cat; echo x").output().unwrap();
+        assert_eq!(output.stdout, b"x\n");
+        let status = async { sh("exit 9").status_async().await.unwrap().code() };
+        assert_eq!(status.wait(), Some(9));
     });
 }
 

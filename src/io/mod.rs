@@ -1,11 +1,25 @@
-//! Input and output beyond sockets: any pollable descriptor, and borrowed buffers.
+//! Input and output beyond sockets: pipes, the standard streams, any pollable descriptor, borrowed buffers.
 //!
-//! - [`Io`] makes a pipe, a Unix socket, a terminal or any other descriptor that the system can poll wait
-//!   like a [`TcpStream`](crate::net::TcpStream) does.
+//! - [`pipe()`], [`PipeReader`], [`PipeWriter`]: pipes, also those of [child processes](crate::process).
+//! - [`stdin()`], [`stdout()`], [`stderr()`]: the standard streams, waited for without blocking a worker.
+//! - [`Io`] makes any other descriptor that the system can poll (a terminal, an eventfd, an inotify) wait like a
+//!   [`TcpStream`](crate::net::TcpStream) does.
+//! - [`copy_bidirectional()`] is a proxy's work.
 //! - [`buffer()`] lends a large buffer for the time of one message, so that a connection that waits holds
 //!   none.
 //! - [`Readable`] and [`Writable`] are what `readable()` and `writable()` return on every source here and in
 //!   [`net`](crate::net): futures, so that one form serves both worlds.
+//!
+//! # Buffering, lines, copying
+//! All types here and in [`net`](crate::net) and [`fs`](crate::fs) implement the traits of `std::io`, which wait, and
+//! of `futures::io`; so what others have made for these serves here, and is not made again:
+//!
+//! | | Go style | async |
+//! |---|---|---|
+//! | buffered reading and writing | [`std::io::BufReader`], [`std::io::BufWriter`] | `futures::io::BufReader`, `futures::io::BufWriter` |
+//! | lines | [`BufRead::lines`](std::io::BufRead::lines) | `AsyncBufReadExt::lines` |
+//! | copying one way | [`std::io::copy`] | `futures::io::copy` |
+//! | copying both ways | [`copy_bidirectional()`] | [`copy_bidirectional_async()`] |
 //!
 //! # How a source is waited for
 //! ```text
