@@ -31,12 +31,16 @@
 
 mod body;
 mod local;
+mod relay;
 mod shared;
 mod sleepers;
 mod state;
 mod task;
 mod ticker;
 
+#[cfg(all(test, loom))]
+#[path = "tests/loom_relay.rs"]
+mod loom_relay;
 #[cfg(all(test, loom))]
 #[path = "tests/loom_sleepers.rs"]
 mod loom_sleepers;
