@@ -480,7 +480,7 @@ fn case(
     Case { name, future: Box::pin(future), complete: Box::new(complete) }
 }
 
-/// Everything that registers a waker with something of ours. The timer is due after `delay`.
+/// Everything that registers a waker with something of ours. The timer is due `delay` after its first poll.
 fn cases(delay: Duration) -> Vec<Case> {
     let mut all = Vec::new();
     let (latch, notify) = (Latch::new(), Arc::new(sync::Notify::new()));
@@ -495,7 +495,7 @@ fn cases(delay: Duration) -> Vec<Case> {
     all.push(case("send_async", async move { tx.send_async(()).await.unwrap() }, move || rx.recv().unwrap()));
     let (tx, rx) = channel::oneshot::channel::<()>();
     all.push(case("oneshot", async move { rx.await.unwrap() }, move || tx.send(()).unwrap()));
-    all.push(case("Timer", time::Timer::after(delay), || ()));
+    all.push(case("Timer", async move { time::Timer::after(delay).await }, || ()));
     let mutex = Arc::new(sync::Mutex::new(()));
     let (locking, release) = (mutex.clone(), Latch::new());
     let (held, hold) = (Latch::new(), release.clone());
@@ -531,7 +531,7 @@ fn poll_with(future: &mut Pin<Box<dyn Future<Output = ()> + Send>>, waker: &Wake
 #[test]
 fn the_last_waker_is_called_and_none_is_kept() {
     let _dog = watchdog!(30);
-    for mut case in cases(Duration::from_millis(20)) {
+    for mut case in cases(Duration::from_millis(100)) {
         let watched: Vec<_> = (0..3).map(|_| Arc::new(Watched { wakes: AtomicUsize::new(0) })).collect();
         for watched in &watched {
             let waker = Waker::from(watched.clone());
@@ -574,7 +574,7 @@ fn a_dropped_future_lets_go_of_its_waker() {
 #[test]
 fn a_future_that_is_ready_touches_no_waker() {
     let _dog = watchdog!(30);
-    for mut case in cases(Duration::from_millis(20)) {
+    for mut case in cases(Duration::from_millis(100)) {
         let (waker, count) = new_count_waker();
         assert!(!poll_with(&mut case.future, &waker), "{}", case.name);
         (case.complete)();

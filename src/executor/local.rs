@@ -8,8 +8,8 @@
 //!   and its tasks, none of which is inside a poll, are leaked with it.
 
 use crate::executor::Invariant;
+use crate::executor::relay::Relay;
 use crate::executor::task::Task;
-use crate::primitive::lock;
 use crate::runtime::{Home, LocalRuntime, Outlook, current};
 use std::cell::Cell;
 use std::fmt;
@@ -18,10 +18,8 @@ use std::marker::PhantomData;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::ptr;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
 /// The accounts of the tasks that borrow, kept in their home. Touched on the thread that owns the `LocalRuntime`.
 #[derive(Debug, Default)]
@@ -289,79 +287,6 @@ impl<'a> LocalExecutor<'a> {
             polled
         })
         .await
-    }
-}
-
-/// The waker of the future that a local executor is run with. During a turn it wakes the task that polls the future there, so
-/// what the future waits for in the executor does not take it through the executor around; between two turns it wakes that one.
-///
-/// # Protocol
-/// ```text
-/// waker                                   end of a turn
-/// 1. woken = true                         1. under the lock: take `inner`
-/// 2. under the lock: copy `inner`, or     2. wake that task, which takes `woken` and polls if it was set
-///    take `outer` if there is none
-/// 3. call it
-/// ```
-/// If the copy is made before `inner` is taken, `woken` is set before the task looks for the last time. Else the outer one is
-/// called. Called too late, the inner one wakes a task that has ended, and does nothing.
-struct Relay {
-    woken: AtomicBool,
-    target: Mutex<Target>,
-}
-
-#[derive(Default)]
-struct Target {
-    inner: Option<Waker>,
-    outer: Option<Waker>,
-}
-
-impl Relay {
-    /// Woken, for the first poll.
-    fn new() -> Self {
-        Self { woken: AtomicBool::new(true), target: Mutex::default() }
-    }
-
-    fn take_woken(&self) -> bool {
-        // Acquire pairs with the Release of `wake_by_ref`: the poll sees what the waker's caller wrote before.
-        self.woken.swap(false, Acquire)
-    }
-
-    fn set_outer(&self, waker: &Waker) {
-        self.set(|target| &mut target.outer, waker);
-    }
-
-    fn set_inner(&self, waker: &Waker) {
-        self.set(|target| &mut target.inner, waker);
-    }
-
-    fn set(&self, which: impl FnOnce(&mut Target) -> &mut Option<Waker>, waker: &Waker) {
-        let waker = waker.clone();
-        // Bound to a name: dropped after the lock.
-        let _before = which(&mut lock(&self.target)).replace(waker);
-    }
-
-    fn take_inner(&self) -> Option<Waker> {
-        lock(&self.target).inner.take()
-    }
-}
-
-impl Wake for Relay {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        // Release pairs with the Acquire of `take_woken`.
-        self.woken.store(true, Release);
-        let waker = {
-            let mut target = lock(&self.target);
-            // The outer one is somebody else's: it is not cloned under the lock, and left anew by the poll that it brings about.
-            target.inner.clone().or_else(|| target.outer.take())
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 }
 

@@ -31,12 +31,16 @@
 
 mod body;
 mod local;
+mod relay;
 mod shared;
 mod sleepers;
 mod state;
 mod task;
 mod ticker;
 
+#[cfg(all(test, loom))]
+#[path = "tests/loom_relay.rs"]
+mod loom_relay;
 #[cfg(all(test, loom))]
 #[path = "tests/loom_sleepers.rs"]
 mod loom_sleepers;
@@ -48,3 +52,40 @@ pub use task::{FallibleTask, Task};
 
 /// Stands for `'a` in a type that is invariant in it, and neither owns nor borrows anything.
 type Invariant<'a> = fn(std::cell::Cell<&'a ()>) -> std::cell::Cell<&'a ()>;
+
+/// Misuse that must not compile.
+///
+/// A local executor and its drivers stay on their thread:
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// send(aqueduct::executor::LocalExecutor::new());
+/// ```
+/// ```compile_fail,E0277
+/// fn send<T: Send>(_: T) {}
+/// let executor = aqueduct::executor::LocalExecutor::new();
+/// send(executor.run(async {}));
+/// ```
+/// A task of a shared executor is `Send`:
+/// ```compile_fail,E0277
+/// let shared = std::rc::Rc::new(7);
+/// aqueduct::executor::Executor::new().spawn(async move { *shared }).detach();
+/// ```
+/// What a task borrows outlives its executor:
+/// ```compile_fail,E0597
+/// let executor = aqueduct::executor::Executor::new();
+/// let text = String::from("gone first");
+/// executor.spawn(async { text.len() }).detach();
+/// ```
+/// ```compile_fail,E0597
+/// let executor = aqueduct::executor::LocalExecutor::new();
+/// let text = String::from("gone first");
+/// executor.spawn(async { text.len() }).detach();
+/// ```
+/// And an executor in a `static` takes none that borrows:
+/// ```compile_fail,E0597
+/// static EXECUTOR: aqueduct::executor::Executor<'static> = aqueduct::executor::Executor::new();
+/// let text = String::from("of a frame");
+/// EXECUTOR.spawn(async { text.len() }).detach();
+/// ```
+#[cfg(doctest)]
+struct Misuse;
