@@ -416,7 +416,7 @@ fn a_url_that_does_not_lead_to_a_websocket_is_an_error() {
         let (listener, address) = listen();
         let web_server = go!(for _ in COLOURS {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.read(&mut [0; 1024]).unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
             stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         for colour in COLOURS {
