@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use aqueduct::prelude::*;
+use aqueduct_compat::tokio::InTokioExt;
 use aqueduct_compat::tracing::{follow, follow_async, in_span};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -359,6 +360,46 @@ fn off_the_workers_following_is_harmless() {
         assert_eq!(current(), Some("thread"));
     });
     assert_eq!(current(), None);
+}
+
+/// Each carries its own state over the waits of one task.
+#[test]
+fn spans_and_tokios_context_are_carried_together() {
+    on_one_worker(|| {
+        let work = |name: &'static str| {
+            let sleep = || ::tokio::time::sleep(std::time::Duration::from_millis(2)).in_tokio().wait();
+            go!(in_span(&info_span!("together"), || {
+                aqueduct_compat::tokio::enter(|| {
+                    let _inner = info_span!("in context").entered();
+                    for _ in 0..3 {
+                        sleep();
+                        yield_now();
+                    }
+                    assert!(::tokio::runtime::Handle::try_current().is_ok());
+                    info!("both {name}");
+                });
+                assert!(::tokio::runtime::Handle::try_current().is_err());
+                info!("both {name} left");
+            }))
+        };
+        let (one, other) = (work("one"), work("other"));
+        while !(one.is_finished() && other.is_finished()) {
+            assert_eq!(current(), None);
+            assert!(::tokio::runtime::Handle::try_current().is_err());
+            yield_now();
+        }
+        one.join().unwrap();
+        other.join().unwrap();
+    });
+    let mut lines = lines_of("both");
+    lines.sort();
+    let expected = [
+        "together: both one left",
+        "together: both other left",
+        "together:in context: both one",
+        "together:in context: both other",
+    ];
+    assert_eq!(lines, expected);
 }
 
 /// A subscriber that does not know its current span.

@@ -416,7 +416,7 @@ fn a_url_that_does_not_lead_to_a_websocket_is_an_error() {
         let (listener, address) = listen();
         let web_server = go!(for _ in COLOURS {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.read(&mut [0; 1024]).unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).unwrap(), 0);
             stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         for colour in COLOURS {
@@ -472,5 +472,56 @@ fn a_cancelled_read_or_handshake_gives_the_connection_back() {
             assert!(shaking.join().unwrap_err().is_cancelled());
             assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "the socket is closed, and no watcher holds it");
         }
+    });
+}
+
+/// Whoever is cancelled wherever it is, nobody hangs, and `checked` finds nothing left.
+#[test]
+fn conversations_cancelled_at_random_leave_nothing_behind() {
+    checked!(|| {
+        let mut random = support::common::Rng::new("conversations_cancelled_at_random");
+        let authority = Authority::shared();
+        let acceptor = Acceptor::new(Arc::new(authority.server()));
+        let connector = Connector::new(Arc::new(authority.client()));
+        let mut ended = [0; 3];
+        for round in 0..60 {
+            let (theirs, ours) = pair();
+            let (acceptor, connector) = (acceptor.clone(), connector.clone());
+            let server = match COLOURS[round % 2] {
+                Colour::Go => go!(echo(Handshake::new().accept(acceptor.accept(ours)?)?)),
+                Colour::Async => spawn(async move {
+                    echo_async(Handshake::new().accept_async(acceptor.accept_async(ours).await?).await?).await
+                }),
+            };
+            let client = match COLOURS[round / 2 % 2] {
+                Colour::Go => go!(converse(
+                    Handshake::new().client("wss://localhost/", connector.connect("localhost", theirs)?)?.0
+                )),
+                Colour::Async => spawn(async move {
+                    let tls = connector.connect_async("localhost", theirs).await?;
+                    converse_async(Handshake::new().client_async("wss://localhost/", tls).await?.0).await
+                }),
+            };
+            time::sleep(Duration::from_micros(random.below(15_000)));
+            let cancel_client = random.one_in(2);
+            if cancel_client {
+                client.cancel()
+            } else {
+                server.cancel()
+            }
+            // The other one's error is that the peer has gone; completion beats cancellation.
+            for outcome in [client.join().map(|client| client.map(|()| 0)), server.join()] {
+                match outcome {
+                    Ok(Ok(_)) => ended[0] += 1,
+                    Ok(Err(_)) => ended[1] += 1,
+                    Err(error) => {
+                        assert!(error.is_cancelled(), "{error}");
+                        ended[2] += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(ended.iter().sum::<i32>(), 120);
+        assert!(ended[2] > 0, "some were cancelled on their way: {ended:?}");
     });
 }

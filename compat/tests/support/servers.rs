@@ -1,16 +1,16 @@
 //! Servers for one test or example: started as children on a port of their own in a directory of their own, and ended by their
-//! process id when dropped, also by a panic.
+//! process id when dropped, also by a panic; should this process be killed or abort, the system ends them.
 //!
 //! Debian: `apt-get install redis-server postgresql`. A server that cannot be started is an error that says so, never a skip.
 #![allow(dead_code, reason = "each test and example uses its own share")]
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to come up; generous, for machines under load.
@@ -47,15 +47,13 @@ struct Process {
 }
 
 impl Process {
-    fn start(command: &mut Command, package: &str, log: PathBuf, signal: i32) -> io::Result<Self> {
+    fn start(mut command: Command, package: &str, log: PathBuf, signal: i32) -> io::Result<Self> {
         let output = fs::File::create(&log)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().map_err(|error| {
-            let program = command.get_program().display();
-            io::Error::new(
-                error.kind(),
-                format!("cannot start {program} (Debian: `apt-get install {package}`): {error}"),
-            )
+        let program = command.get_program().display().to_string();
+        let child = spawn(command, signal).map_err(|error| {
+            let missing = format!("cannot start {program} (Debian: `apt-get install {package}`): {error}");
+            io::Error::new(error.kind(), missing)
         })?;
         Ok(Self { child, log, signal })
     }
@@ -75,9 +73,18 @@ impl Process {
         Ok(())
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     fn failed(&self, how: &str) -> io::Error {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        io::Error::other(format!("the server {how}\n{log}"))
+        let log = self.log();
+        let kind = if log.contains("Address already in use") {
+            io::ErrorKind::AddrInUse
+        } else {
+            io::ErrorKind::Other
+        };
+        io::Error::new(kind, format!("the server {how}\n{log}"))
     }
 
     fn kill(&mut self, signal: i32) {
@@ -93,6 +100,45 @@ impl Drop for Process {
             self.kill(self.signal);
         }
         let _ = self.child.wait();
+    }
+}
+
+/// Spawns a child that is sent `signal` when this process ends, however that may be. The system sends it when the *thread* that
+/// spawned the child ends: hence one that does not.
+fn spawn(mut command: Command, signal: i32) -> io::Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static SPAWNER: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
+        let (tx, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, child) in orders {
+                child.send(command.spawn()).expect("it is waited for");
+            }
+        });
+        Mutex::new(tx)
+    });
+    // SAFETY: `prctl` is safe to call between fork and exec, and nothing else is done there.
+    unsafe {
+        command.pre_exec(move || match libc::prctl(libc::PR_SET_PDEATHSIG, signal) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    let (tx, child) = mpsc::channel();
+    let spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
+    spawner.send((command, tx)).expect("the thread does not end");
+    child.recv().expect("the thread answers")
+}
+
+/// Tries several ports: neither server can be told to choose one itself, and one that was free a moment ago may not be any more.
+fn on_a_free_port<T>(mut start: impl FnMut(u16) -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 0;
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        tries += 1;
+        match start(port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < 5 => {}
+            started => return started,
+        }
     }
 }
 
@@ -112,18 +158,28 @@ impl Redis {
 
     /// Starts one with more options.
     pub(crate) fn with(options: &[&str]) -> io::Result<Self> {
-        let directory = Directory::new("redis")?;
-        let port = free_port()?;
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
-            .arg("--dir")
-            .arg(&directory.0)
-            .args(options);
-        let log = directory.0.join("log");
-        let mut process = Process::start(&mut command, "redis-server", log, libc::SIGTERM)?;
-        process.until(|| answers_to_ping(port))?;
-        Ok(Self { port, process, _directory: directory })
+        on_a_free_port(|port| {
+            let directory = Directory::new("redis")?;
+            let mut command = Command::new("redis-server");
+            command
+                .args([
+                    "--bind",
+                    "127.0.0.1",
+                    "--port",
+                    &port.to_string(),
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                ])
+                .arg("--dir")
+                .arg(&directory.0)
+                .args(options);
+            let log = directory.0.join("log");
+            let mut process = Process::start(command, "redis-server", log.clone(), libc::SIGTERM)?;
+            process.until(|| says(&log, "Ready to accept connections"))?;
+            Ok(Self { port, process, _directory: directory })
+        })
     }
 
     /// Where it listens.
@@ -142,14 +198,8 @@ impl Redis {
     }
 }
 
-/// It may listen before it serves; whoever else has taken the port meanwhile does not answer so.
-fn answers_to_ping(port: u16) -> bool {
-    use std::io::{Read, Write};
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let mut answer = [0; 5];
-    let asked =
-        stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
-    asked.is_ok() && stream.read(&mut answer).is_ok() && (&answer == b"+PONG" || &answer == b"-NOAU")
+fn says(log: &Path, line: &str) -> bool {
+    fs::read_to_string(log).is_ok_and(|text| text.contains(line))
 }
 
 /// A PostgreSQL server that trusts everybody, with the user and database `postgres`.
@@ -182,28 +232,30 @@ impl Postgres {
         let data = directory.0.join("data");
         initdb(&data, &directory.0, user.as_ref())?;
 
-        let port = free_port()?;
-        let mut command = Command::new(program("postgres"));
-        command
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-h",
-                "127.0.0.1",
-                "-p",
-                &port.to_string(),
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=16MB",
-            ])
-            .args(["-c", "max_connections=30", "-c", "unix_socket_directories="])
-            .current_dir(&directory.0);
-        Unprivileged::apply(user.as_ref(), &mut command);
-        // SIGINT: fast shutdown. It leaves no shared memory behind.
-        let mut process = Process::start(&mut command, "postgresql", directory.0.join("log"), libc::SIGINT)?;
-        let pid_file = data.join("postmaster.pid");
-        process.until(|| fs::read_to_string(&pid_file).is_ok_and(|text| says_ready(&text)))?;
+        let (port, process) = on_a_free_port(|port| {
+            let mut command = Command::new(program("postgres"));
+            command
+                .arg("-D")
+                .arg(&data)
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    &port.to_string(),
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "shared_buffers=16MB",
+                ])
+                .args(["-c", "max_connections=30", "-c", "unix_socket_directories="])
+                .current_dir(&directory.0);
+            Unprivileged::apply(user.as_ref(), &mut command);
+            // SIGINT: fast shutdown. It leaves no shared memory behind.
+            let mut process = Process::start(command, "postgresql", directory.0.join("log"), libc::SIGINT)?;
+            let pid_file = data.join("postmaster.pid");
+            process.until(|| fs::read_to_string(&pid_file).is_ok_and(|text| says_ready(&text)))?;
+            Ok((port, process))
+        })?;
         Ok(Self { port, process, _directory: directory })
     }
 
@@ -232,7 +284,7 @@ fn initdb(data: &Path, directory: &Path, user: Option<&Unprivileged>) -> io::Res
         .current_dir(directory);
     Unprivileged::apply(user, &mut command);
     let log = directory.join("initdb.log");
-    let mut process = Process::start(&mut command, "postgresql", log, libc::SIGTERM)?;
+    let mut process = Process::start(command, "postgresql", log, libc::SIGTERM)?;
     match process.child.wait()? {
         status if status.success() => Ok(()),
         status => Err(process.failed(&format!("could not be prepared, initdb: {status}"))),
@@ -279,9 +331,4 @@ impl Unprivileged {
             command.uid(*uid).gid(*gid);
         }
     }
-}
-
-/// A port that was free a moment ago. Neither server can be told to choose one itself; one that loses it fails to start.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
