@@ -5,11 +5,13 @@ mod common;
 use aqueduct::channel;
 use aqueduct::select::Select;
 use aqueduct::sync::CancellationToken;
+use aqueduct::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use aqueduct::{Wait, select, select_async, time};
 use common::life::choose;
-use common::party::pairs;
+use common::party::{PARTIES, Party, pairs};
 use common::{Rng, watchdog};
 use futures::FutureExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -136,5 +138,32 @@ fn a_dynamic_select_can_be_awaited_and_given_up() {
         assert!(select.as_mut().now_or_never().is_none());
         assert_eq!(rx2.try_recv(), Ok(5));
         assert_eq!(select.now_or_never(), Some(2));
+    }
+}
+
+/// A select in a loop over a case that is always ready shares in the budget, as every operation that may wait: its neighbours run.
+#[test]
+fn a_select_that_is_always_ready_lets_others_run() {
+    let _dog = watchdog!(20);
+    let runtime = common::runtime(1);
+    for party in PARTIES.into_iter().filter(|party| *party != Party::Thread) {
+        for dynamic in [false, true] {
+            let (tx, closed) = channel::bounded::<u8>(0);
+            tx.close();
+            let over = Arc::new(AtomicBool::new(false));
+            let seen = over.clone();
+            let selecting = party.live_on(&runtime.handle(), |style| async move {
+                while !seen.load(Relaxed) {
+                    if dynamic && style == common::life::Style::Go {
+                        Select::new().recv(&closed, drop).wait();
+                    } else {
+                        choose! { style; _ = <-closed => {}, _ = <-time::never() => {} }
+                    }
+                }
+            });
+            let neighbour = runtime.go(move || over.store(true, Relaxed));
+            neighbour.join().unwrap();
+            selecting.join();
+        }
     }
 }

@@ -33,7 +33,7 @@ use crate::channel::ring::Ring;
 use crate::channel::slot::{Place, Slot};
 use crate::primitive::UnsafeCell;
 use crate::primitive::atomic::AtomicUsize;
-use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState, WakeList};
+use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState, WakeList, waking};
 use std::fmt;
 use std::mem;
 use std::ptr::NonNull;
@@ -404,8 +404,7 @@ impl<T> Channel<T> {
     /// `with`, for changes: who is to be woken is woken after the lock.
     #[inline]
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State<T>, &mut WakeList) -> R) -> R {
-        let mut wakes = WakeList::new();
-        self.with(|state| f(state, &mut wakes))
+        waking(|wakes| self.with(|state| f(state, wakes)))
     }
 
     /// The lock alone, for a select, which holds several.

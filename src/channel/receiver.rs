@@ -53,6 +53,7 @@ impl<T> Receiver<T> {
     /// assert!(rx.recv().is_err());
     /// ```
     #[track_caller]
+    #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         wait::yield_if_spent();
         let mut room = Room::uninit();
@@ -94,6 +95,7 @@ impl<T> Receiver<T> {
     /// When the time is up, or the channel is closed and empty.
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        wait::yield_if_spent();
         let mut room = Room::uninit();
         let mut held = Held::empty(&mut room);
         match self.channel.receive(&mut held, Some(deadline)) {
@@ -106,6 +108,7 @@ impl<T> Receiver<T> {
     ///
     /// # Cancel safety
     /// *Nothing happened*, the place in the queue is lost.
+    #[inline]
     pub fn recv_async(&self) -> RecvFuture<'_, T> {
         RecvFuture { receiving: Receiving::revocable(&*self.channel), ended: false }
     }
@@ -200,6 +203,7 @@ pin_project_lite::pin_project! {
 impl<T> Future for RecvFuture<'_, T> {
     type Output = Result<T, RecvError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         assert!(!*this.ended, "a `RecvFuture` was polled after it was ready");

@@ -48,6 +48,7 @@ impl<T> Sender<T> {
     /// assert!(sender.join().unwrap().is_ok());
     /// ```
     #[track_caller]
+    #[inline]
     pub fn send(&self, message: T) -> Result<(), SendError<T>> {
         wait::yield_if_spent();
         let mut room = Room::uninit();
@@ -88,6 +89,7 @@ impl<T> Sender<T> {
     /// The message comes back when the time is up, or the channel is closed.
     #[track_caller]
     pub fn send_deadline(&self, message: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        wait::yield_if_spent();
         let mut room = Room::uninit();
         let mut held = Held::full(&mut room, message);
         match self.channel.send(&mut held, Some(deadline)) {
@@ -102,6 +104,7 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// Dropping the future before it is ready drops the message, unless it has been taken already: *may lose data*, the message
     /// itself. [`SendFuture::cancel`] gives it back, and [`reserve_async`](Self::reserve_async) waits before there is a message.
+    #[inline]
     pub fn send_async(&self, message: T) -> SendFuture<'_, T> {
         SendFuture { sending: Sending::with_message(&*self.channel, message) }
     }
@@ -292,6 +295,7 @@ impl<T> SendFuture<'_, T> {
 impl<T> Future for SendFuture<'_, T> {
     type Output = Result<(), SendError<T>>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(wait::poll_budget(cx));
         let sending = self.project().sending.into_ref();

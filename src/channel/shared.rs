@@ -9,7 +9,7 @@
 
 use crate::primitive::{Mutex, UnsafeCell, lock};
 use crate::wait::committed::{self, Committed, DeadlinePassed};
-use crate::wait::queue::{Notification, WaitQueue, Waiter, WaiterState, WakeList};
+use crate::wait::queue::{Notification, WaitQueue, Waiter, WaiterState, WakeList, waking};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -65,8 +65,7 @@ impl<S> Shared<S> {
     /// `with`, for changes: who is to be woken is woken after the lock.
     #[inline]
     pub(super) fn change<R>(&self, f: impl FnOnce(&mut S, &mut WakeList) -> R) -> R {
-        let mut wakes = WakeList::new();
-        self.with(|state| f(state, &mut wakes))
+        waking(|wakes| self.with(|state| f(state, wakes)))
     }
 }
 

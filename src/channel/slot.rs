@@ -123,6 +123,12 @@ impl<T> Place<T> {
         Self { slot: UnsafeCell::new(Slot::EMPTY) }
     }
 
+    /// A place with a message that is small.
+    #[inline]
+    pub(super) fn full(message: T) -> Self {
+        Self { slot: UnsafeCell::new(Slot { full: true, value: MaybeUninit::new(message) }) }
+    }
+
     /// Makes an empty place where it is to be.
     ///
     /// # Safety

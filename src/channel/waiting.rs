@@ -68,6 +68,7 @@ pub(super) struct Receiving<H: Handle<T>, T> {
 
 impl<H: Handle<T>, T> Receiving<H, T> {
     /// For a future: it is told of a message, and takes it when it is polled.
+    #[inline]
     pub(super) fn revocable(handle: H) -> Self {
         Self { handle, waiter: Waiter::new(Target(None), false) }
     }
@@ -85,10 +86,20 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     }
 
     /// A future's poll.
+    #[inline]
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         debug_assert!(!self.waiter.is_committed(), "a frame polls with its place");
         let mut room = Room::uninit();
         let mut held = Held::empty(&mut room);
+        // Mostly the first poll is the only one.
+        if self.waiter.state() == WaiterState::Out {
+            let channel = self.handle.channel();
+            match channel.change(|state, wakes| look(state, held.slot(), wakes)) {
+                Some(Ok(())) => return Poll::Ready(Ok(held.slot().take())),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => {}
+            }
+        }
         // SAFETY: the waiter has no target; the place is this frame's.
         match ready!(unsafe { self.poll(cx, held.place()) }) {
             Ok(()) => Poll::Ready(Ok(held.slot().take())),
@@ -100,6 +111,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     ///
     /// # Safety
     /// `into` is the waiter's target, if it has one; else nobody else uses it.
+    #[inline(never)]
     unsafe fn poll(self: Pin<&Self>, cx: &mut Context<'_>, into: &Place<T>) -> Poll<Result<(), RecvError>> {
         let this = self.get_ref();
         let channel = this.handle.channel();
@@ -112,9 +124,9 @@ impl<H: Handle<T>, T> Receiving<H, T> {
             // Its waker is that of the frame, which does not change.
             WaiterState::In if this.waiter.is_committed() => return Poll::Pending,
             WaiterState::In if refresh_waker(channel, &this.waiter, cx) => return Poll::Pending,
-            // A frame has looked before it waits.
-            WaiterState::Out if this.waiter.is_committed() => {}
-            WaiterState::In | WaiterState::Out | WaiterState::Notified => {
+            // Who begins has looked already.
+            WaiterState::Out => {}
+            WaiterState::In | WaiterState::Notified => {
                 // SAFETY: the waiter is in no queue, so the place is the caller's.
                 let looked =
                     channel.change(|state, wakes| unsafe { into.with(|slot| look(state, slot, wakes)) });
@@ -138,10 +150,15 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     }
 
     /// Takes the waiter out. True: a peer was faster, and the message is in the waiter's target.
+    #[inline]
     fn take_back(&self) -> bool {
+        self.waiter.state() != WaiterState::Out && self.take_back_enrolled()
+    }
+
+    #[inline(never)]
+    fn take_back_enrolled(&self) -> bool {
         match self.waiter.state() {
-            WaiterState::Out => return false,
-            WaiterState::Done => {}
+            WaiterState::Out | WaiterState::Done => {}
             WaiterState::In | WaiterState::Notified => {
                 self.handle.channel().change(|state, wakes| state.withdraw_receiver(&self.waiter, wakes));
             }
@@ -162,6 +179,7 @@ fn look<T>(state: &mut State<T>, slot: &mut Slot<T>, wakes: &mut WakeList) -> Op
 }
 
 impl<H: Handle<T>, T> Drop for Receiving<H, T> {
+    #[inline]
     fn drop(&mut self) {
         // Revocable waiters are never handed a message, and that of a committed one is in its frame's place.
         self.take_back();
@@ -212,6 +230,7 @@ pub(super) struct Offering<H: Handle<T>, T> {
 }
 
 impl<H: Handle<T>, T> Offering<H, T> {
+    #[inline]
     pub(super) fn new(handle: H, committed: bool) -> Self {
         Self { handle, waiter: Waiter::new(Offer::Room, committed) }
     }
@@ -223,13 +242,37 @@ impl<H: Handle<T>, T> Offering<H, T> {
     /// Asks for room.
     pub(super) fn poll_room(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
         // SAFETY: there is no place.
-        unsafe { self.poll(cx, None) }
+        unsafe { self.poll_from_the_first(cx, None) }
     }
 
-    /// Ready when the offer has ended. With a place, the message there is offered, else room is asked for.
+    /// A future's poll: as `poll`, but who begins looks first.
+    ///
+    /// # Safety
+    /// As `poll`.
+    #[inline]
+    unsafe fn poll_from_the_first(
+        self: Pin<&Self>,
+        cx: &mut Context<'_>,
+        message: Option<&Place<T>>,
+    ) -> Poll<Offered> {
+        // Mostly the first poll is the only one.
+        if self.waiter.state() == WaiterState::Out {
+            let channel = self.handle.channel();
+            // SAFETY: the waiter is in no queue, so the place is the caller's.
+            if let Some(offered) = channel.change(|state, wakes| unsafe { attempt(state, message, wakes) }) {
+                return Poll::Ready(offered);
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.poll(cx, message) }
+    }
+
+    /// Ready when the offer has ended. With a place, the message there is offered, else room is asked for. Who begins has looked
+    /// already.
     ///
     /// # Safety
     /// `place-outlives-waiter`, with the same place until the offer has ended; it is full when that begins.
+    #[inline(never)]
     pub(super) unsafe fn poll(
         self: Pin<&Self>,
         cx: &mut Context<'_>,
@@ -242,16 +285,7 @@ impl<H: Handle<T>, T> Offering<H, T> {
             WaiterState::In if this.waiter.is_committed() => return Poll::Pending,
             WaiterState::In if refresh_waker(channel, &this.waiter, cx) => return Poll::Pending,
             WaiterState::In => return Poll::Ready(this.outcome()),
-            // A frame has looked before it waits.
-            WaiterState::Out if this.waiter.is_committed() => {}
-            WaiterState::Out | WaiterState::Notified => {
-                // SAFETY: the waiter is in no queue, so the place is the caller's.
-                if let Some(offered) =
-                    channel.change(|state, wakes| unsafe { attempt(state, message, wakes) })
-                {
-                    return Poll::Ready(offered);
-                }
-            }
+            WaiterState::Out | WaiterState::Notified => {}
         }
         this.waiter.prepare_waker(cx.waker());
         // SAFETY: the waiter is in no queue: the offer is its owner's.
@@ -298,7 +332,15 @@ impl<H: Handle<T>, T> Offering<H, T> {
     }
 
     /// Takes the waiter out, and gives back the place that was reserved for somebody who is going.
+    #[inline]
     fn withdraw(&self) {
+        if self.waiter.state() != WaiterState::Out {
+            self.withdraw_enrolled();
+        }
+    }
+
+    #[inline(never)]
+    fn withdraw_enrolled(&self) {
         if self.take_back() != Some(Offered::Accepted) {
             return;
         }
@@ -332,6 +374,7 @@ unsafe fn attempt<T>(
 }
 
 impl<H: Handle<T>, T> Drop for Offering<H, T> {
+    #[inline]
     fn drop(&mut self) {
         self.withdraw();
     }
@@ -367,6 +410,9 @@ impl<T> Committed for CommittedOffer<'_, T> {
     }
 }
 
+/// Bytes of a message that an optimised build moves in registers rather than in place. Measured with a `u64`; the bound is guessed.
+const SMALL: usize = 128;
+
 /// An offer together with its message: what futures and sinks are made of.
 pub(super) struct Sending<H: Handle<T>, T> {
     offering: Offering<H, T>,
@@ -378,7 +424,11 @@ impl<H: Handle<T>, T> Sending<H, T> {
         Self { offering: Offering::new(handle, false), message: Place::empty() }
     }
 
+    #[inline]
     pub(super) fn with_message(handle: H, message: T) -> Self {
+        if size_of::<T>() <= SMALL {
+            return Self { offering: Offering::new(handle, false), message: Place::full(message) };
+        }
         let mut sending = MaybeUninit::<Self>::uninit();
         let this = sending.as_mut_ptr();
         // SAFETY: both fields are written, in place: the message may be large. Reading it out is its one move.
@@ -414,6 +464,7 @@ impl<H: Handle<T>, T> Sending<H, T> {
     }
 
     /// Whether nothing is offered and there is no message to offer.
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.offering.waiter.state() == WaiterState::Out
             // SAFETY: the waiter is out: the place is its owner's.
@@ -421,10 +472,11 @@ impl<H: Handle<T>, T> Sending<H, T> {
     }
 
     /// Offers the message; one that was refused is there to be taken back.
+    #[inline]
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
         let message = &self.get_ref().message;
         // SAFETY: the place is pinned with the waiter, and `Drop` withdraws that before the place goes.
-        unsafe { self.offering().poll(cx, Some(message)) }
+        unsafe { self.offering().poll_from_the_first(cx, Some(message)) }
     }
 
     /// Asks for room.
@@ -432,6 +484,7 @@ impl<H: Handle<T>, T> Sending<H, T> {
         self.offering().poll_room(cx)
     }
 
+    #[inline]
     fn offering(self: Pin<&Self>) -> Pin<&Offering<H, T>> {
         // SAFETY: a structural projection.
         unsafe { self.map_unchecked(|this| &this.offering) }
@@ -445,6 +498,7 @@ impl<H: Handle<T>, T> Sending<H, T> {
 }
 
 impl<H: Handle<T>, T> Drop for Sending<H, T> {
+    #[inline]
     fn drop(&mut self) {
         self.offering.withdraw();
         self.message.get_mut().clear();

@@ -4,12 +4,12 @@ use crate::channel::SendError;
 use crate::select::cases::{Case, FutureCase, Outcome, Patience, Receive, Send, SendCase, vacant};
 use crate::select::engine::{Cases, Engine};
 use crate::time::deadline_after;
-use crate::wait::committed;
+use crate::wait::{committed, poll_budget, yield_if_spent};
 use std::fmt;
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::{Context, Waker};
+use std::task::{Context, Waker, ready};
 use std::time::{Duration, Instant};
 
 /// A select whose cases are added one by one, each with what to do when it happens.
@@ -135,6 +135,7 @@ impl<'a, R> Select<'a, R> {
     #[track_caller]
     fn wait_at_most(mut self, deadline: Option<Instant>) -> Option<R> {
         assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
+        yield_if_spent();
         let index = {
             let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
             committed::complete(&mut engine, deadline).ok()?
@@ -167,7 +168,11 @@ impl<'a, R> Select<'a, R> {
         }
         let index = {
             let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
-            poll_fn(|cx| engine.poll(cx)).await
+            poll_fn(|cx| {
+                ready!(poll_budget(cx));
+                engine.poll(cx)
+            })
+            .await
         };
         self.cases[index].as_mut().handle()
     }

@@ -24,7 +24,7 @@ use crate::channel::lock::ChannelLock;
 use crate::random;
 use crate::select::cases::{Case, CaseKind, Patience};
 use crate::wait::committed::Committed;
-use crate::wait::queue::{Claim, WakeList};
+use crate::wait::queue::{Claim, WakeList, waking};
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
@@ -275,12 +275,12 @@ fn try_one(mut case: Pin<&mut dyn Case>, cx: &mut Context<'_>, patience: Patienc
         CaseKind::Disabled => false,
         CaseKind::Timer | CaseKind::Foreign => case.poll(cx),
         CaseKind::Channel => {
-            let mut wakes = WakeList::new();
             // SAFETY: the case borrows its channel.
             let lock = unsafe { &*case.lock() };
-            let _guard = lock.guard();
-            case.as_mut().attempt(&mut wakes, patience)
-            // The guard goes before the wakes: declared later.
+            waking(|wakes| {
+                let _guard = lock.guard();
+                case.as_mut().attempt(wakes, patience)
+            })
         }
     }
 }

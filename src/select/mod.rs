@@ -15,16 +15,17 @@ pub use dynamic::Select;
 #[doc(hidden)]
 pub use engine::Cases;
 
-use crate::wait::committed;
+use crate::wait::{committed, poll_budget, yield_if_spent};
 use cases::Patience;
 use engine::Engine;
 use std::future::poll_fn;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Waits for one of the cases; its index.
 #[doc(hidden)]
 #[track_caller]
 pub fn wait<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
+    yield_if_spent();
     let mut engine = Engine::<C, [u32; N]>::new(cases, biased);
     match committed::complete(&mut engine, None) {
         Ok(index) => index,
@@ -36,7 +37,11 @@ pub fn wait<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
 #[doc(hidden)]
 pub async fn wait_async<C: Cases, const N: usize>(cases: C, biased: bool) -> usize {
     let mut engine = Engine::<C, [u32; N]>::new(cases, biased);
-    poll_fn(|cx| engine.poll(cx)).await
+    poll_fn(|cx| match poll_budget(cx) {
+        Poll::Ready(()) => engine.poll(cx),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// The index of a case that can happen at once; none: as many as there are.

@@ -35,6 +35,7 @@ use crate::primitive::atomic::{AtomicU8, AtomicUsize};
 use crate::primitive::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::Waker;
 
@@ -116,6 +117,7 @@ unsafe impl<S: Send> Send for Waiter<S> {}
 unsafe impl<S: Send> Sync for Waiter<S> {}
 
 impl<S> Waiter<S> {
+    #[inline]
     pub(crate) fn new(slot: S, committed: bool) -> Self {
         Self {
             next: Cell::new(ptr::null()),
@@ -134,11 +136,13 @@ impl<S> Waiter<S> {
         self.claim.set((claim, case));
     }
 
+    #[inline]
     pub(crate) fn is_committed(&self) -> bool {
         self.committed
     }
 
     /// The owner's look, with or without the lock.
+    #[inline]
     pub(crate) fn state(&self) -> WaiterState {
         // Acquire pairs with the Release of `finish`: the owner sees the slot as the peer left it.
         match self.state.load(Acquire) {
@@ -176,12 +180,14 @@ impl<S> Waiter<S> {
     ///
     /// # Safety
     /// The caller holds the lock, or is the owner and the waiter is `Out` or `Done`; no other access to the slot is alive.
+    #[inline]
     pub(crate) unsafe fn with_slot<R>(&self, f: impl FnOnce(&mut S) -> R) -> R {
         // SAFETY: the caller's promise.
         self.slot.with_mut(|slot| f(unsafe { &mut *slot }))
     }
 
     /// The owner takes its finished or notified waiter for another use.
+    #[inline]
     pub(crate) fn reset(&self) {
         debug_assert_ne!(self.state(), WaiterState::In, "a linked waiter is not reset");
         self.state.store(OUT, Relaxed);
@@ -400,10 +406,30 @@ impl WakeList {
     }
 }
 
+/// Calls `f` with a list, and then those in it. Mostly there is none, and one look at `first` is all that is paid: the rest is empty
+/// as long as there is no first, so a list without a first owns nothing that would have to be dropped.
+#[inline]
+pub(crate) fn waking<R>(f: impl FnOnce(&mut WakeList) -> R) -> R {
+    let mut wakes = ManuallyDrop::new(WakeList::new());
+    let result = f(&mut wakes);
+    if let Some(first) = wakes.first.take() {
+        first.wake();
+        if wakes.rest.capacity() > 0 {
+            wake_rest(ManuallyDrop::into_inner(wakes));
+        }
+    }
+    result
+}
+
+#[cold]
+#[inline(never)]
+fn wake_rest(mut wakes: WakeList) {
+    wakes.rest.drain(..).for_each(Waker::wake);
+}
+
 impl Drop for WakeList {
     #[inline]
     fn drop(&mut self) {
-        // The rest is empty as long as there is no first.
         if let Some(waker) = self.first.take() {
             waker.wake();
             self.rest.drain(..).for_each(Waker::wake);

@@ -59,3 +59,10 @@ impl Party {
 pub(crate) fn pairs() -> impl Iterator<Item = (Party, Party)> {
     PARTIES.into_iter().flat_map(|one| PARTIES.into_iter().map(move |other| (one, other)))
 }
+
+/// Runs a check as each kind of party in turn: in a coroutine, within the poll of a future, and on a plain thread.
+pub(crate) fn everywhere(check: fn()) {
+    for party in PARTIES {
+        party.start(check, async move { check() }).join();
+    }
+}
