@@ -1,0 +1,3 @@
+package main
+
+func serve(args []string) { fail("not yet") }

@@ -1,0 +1,318 @@
+//! Runs the comparison: one process for each sample, the competitors in turn, round after round.
+
+mod machine;
+mod plan;
+mod process;
+mod results;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use plan::{Competitor, Workload};
+use process::MachineCpu;
+use results::{Entry, Figures, MetricShown, Results, Row, Settings};
+
+use crate::measure::{Sample, process_cpu};
+
+/// What a sample may take.
+const SAMPLE_LIMIT: Duration = Duration::from_secs(120);
+
+/// During a sample others may keep so many CPUs busy; beyond that it is taken again.
+const FOREIGN_CPU_MAX: f64 = 0.25;
+
+/// How often a sample is taken again, and how long we wait for the others to be done, before we give up.
+const RETRIES: usize = 20;
+const RETRY_PAUSE: Duration = Duration::from_secs(3);
+
+const USAGE: &str = "\
+usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
+
+  --quick            fewer operations and rounds
+  --only PATTERN     workloads (or WORKLOAD:COMPETITOR) whose name contains this; may be given several times
+  --workers LIST     1, 2 or 1,2 (default)
+  --rounds N         samples of each (default 5; quick 3)
+  --allow-noise      take samples while others use the machine
+  --list             names of workloads and competitors, and no run
+  --json FILE        where the figures go (default: nowhere with --only, else benches/results.json)
+
+The Go programs take part if there is a Go toolchain: `go` on the PATH, or $GO.";
+
+struct Options {
+    quick: bool,
+    only: Vec<String>,
+    workers: Vec<usize>,
+    rounds: Option<usize>,
+    allow_noise: bool,
+    list: bool,
+    json: Option<PathBuf>,
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut options = Options {
+        quick: false,
+        only: Vec::new(),
+        workers: vec![1, 2],
+        rounds: None,
+        allow_noise: false,
+        list: false,
+        json: None,
+    };
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("quick") => options.quick = true,
+            Long("only") => options.only.push(parser.value()?.string()?),
+            Long("workers") => {
+                let list = parser.value()?.string()?;
+                options.workers = list
+                    .split(',')
+                    .map(|n| n.parse().ok().filter(|n| (1..=64).contains(n)))
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| format!("--workers {list}: a list like 1,2 expected"))?;
+            }
+            Long("rounds") => options.rounds = Some(parser.value()?.parse()?),
+            Long("allow-noise") => options.allow_noise = true,
+            Long("list") => options.list = true,
+            Long("json") => options.json = Some(parser.value()?.into()),
+            Long("help") => return Err(USAGE.into()),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(options)
+}
+
+/// Runs the comparison that the arguments ask for.
+pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Error>> {
+    let options = parse(parser)?;
+    let workloads: Vec<_> = plan::workloads().into_iter().filter_map(|w| options.chosen(w)).collect();
+    if workloads.is_empty() {
+        return Err("no workload is called that: see --list".into());
+    }
+    if options.list {
+        for workload in &workloads {
+            let names: Vec<_> = workload.competitors.iter().map(|c| c.name).collect();
+            println!("{}: {}\n    {}", workload.name, workload.title, names.join(" "));
+        }
+        return Ok(());
+    }
+    let run = Run::prepare(&options);
+    let mut results =
+        Results { machine: machine::Machine::describe(), settings: run.settings(), rows: Vec::new() };
+    for workload in &workloads {
+        for &workers in &options.workers {
+            let row = run.row(workload, workers);
+            print_row(&row);
+            results.rows.push(row);
+        }
+    }
+    let default = options.only.is_empty().then(|| machine::benches().join("results.json"));
+    if let Some(path) = options.json.clone().or(default) {
+        std::fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")?;
+        println!("figures: {}", path.display());
+    }
+    Ok(())
+}
+
+impl Options {
+    /// The workload with the competitors that are asked for, if any.
+    fn chosen(&self, mut workload: Workload) -> Option<Workload> {
+        if self.only.is_empty() {
+            return Some(workload);
+        }
+        workload.competitors.retain(|competitor| {
+            self.only.iter().any(|pattern| {
+                let (name, who) = pattern.split_once(':').unwrap_or((pattern, ""));
+                workload.name.contains(name) && competitor.name.contains(who)
+            })
+        });
+        (!workload.competitors.is_empty()).then_some(workload)
+    }
+}
+
+/// What is needed to take samples.
+struct Run {
+    quick: bool,
+    rounds: usize,
+    foreign_cpu_max: Option<f64>,
+    myself: PathBuf,
+    go: Result<(PathBuf, String), String>,
+}
+
+impl Run {
+    fn prepare(options: &Options) -> Self {
+        let go = build_go();
+        match &go {
+            Ok((_, version)) => println!("Go takes part: {version}"),
+            Err(reason) => println!("Go does not take part: {reason}"),
+        }
+        Self {
+            quick: options.quick,
+            rounds: options.rounds.unwrap_or(if options.quick { 3 } else { 5 }),
+            foreign_cpu_max: (!options.allow_noise).then_some(FOREIGN_CPU_MAX),
+            myself: std::env::current_exe().expect("this program has a path"),
+            go,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            quick: self.quick,
+            rounds: self.rounds,
+            foreign_cpu_max: self.foreign_cpu_max,
+            go: self.go.as_ref().map(|(_, version)| version.clone()).map_err(String::clone),
+        }
+    }
+
+    /// All competitors of a workload, in turn, round after round.
+    fn row(&self, workload: &Workload, workers: usize) -> Row {
+        let is_go = |competitor: &Competitor| competitor.name.split('/').next() == Some("go");
+        let competitors: Vec<_> = workload
+            .competitors
+            .iter()
+            .filter(|competitor| competitor.runs_on(workers) && (self.go.is_ok() || !is_go(competitor)))
+            .collect();
+        let mut entries: Vec<_> = competitors
+            .iter()
+            .map(|competitor| Entry {
+                competitor: competitor.name.to_owned(),
+                colour: competitor.colour,
+                standing: competitor.standing,
+                samples: Vec::new(),
+                failure: None,
+            })
+            .collect();
+        for round in 0..self.rounds {
+            for (competitor, entry) in competitors.iter().zip(&mut entries) {
+                eprint!("\r\x1b[K{} · {workers} · round {} · {}", workload.name, round + 1, competitor.name);
+                let sample = match &entry.failure {
+                    None => self.sample(workload, competitor, workers),
+                    // It has failed before; once is enough.
+                    Some(_) => Err(io::Error::other("")),
+                };
+                match sample {
+                    Ok(figures) => entry.samples.push(Some(figures)),
+                    Err(error) => {
+                        entry.samples.push(None);
+                        entry.failure.get_or_insert(error.to_string());
+                    }
+                }
+            }
+        }
+        eprint!("\r\x1b[K");
+        let shown = |metric: &plan::Metric| MetricShown {
+            key: metric.key.to_owned(),
+            unit: metric.unit.to_owned(),
+            better: metric.better,
+        };
+        Row {
+            workload: workload.name.to_owned(),
+            title: workload.title.to_owned(),
+            workers,
+            metrics: workload.metrics.iter().map(shown).collect(),
+            entries,
+        }
+    }
+
+    /// One sample, taken again while others use the machine.
+    fn sample(&self, workload: &Workload, competitor: &Competitor, workers: usize) -> io::Result<Figures> {
+        let mut quietest: Option<Figures> = None;
+        for _ in 0..=RETRIES {
+            let figures = self.sample_once(workload, competitor, workers)?;
+            let foreign = figures["foreign_cpu"];
+            if self.foreign_cpu_max.is_none_or(|max| foreign <= max) {
+                return Ok(figures);
+            }
+            if quietest.as_ref().is_none_or(|quietest| foreign < quietest["foreign_cpu"]) {
+                quietest = Some(figures);
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
+        let foreign = quietest.map_or(f64::NAN, |figures| figures["foreign_cpu"]);
+        Err(io::Error::other(format!(
+            "the machine is busy ({foreign:.2} CPUs used by others at best): try later, or --allow-noise"
+        )))
+    }
+
+    fn sample_once(
+        &self,
+        workload: &Workload,
+        competitor: &Competitor,
+        workers: usize,
+    ) -> io::Result<Figures> {
+        let ops = workload.ops(competitor, self.quick);
+        let program = match (&self.go, competitor.name.split('/').next()) {
+            (Ok((program, _)), Some("go")) => program,
+            _ => &self.myself,
+        };
+        let mut command = Command::new(program);
+        command.args(["sample", workload.name, competitor.name]);
+        command.args(["--ops", &ops.to_string(), "--warm", &workload.warm.to_string()]);
+        // Go and smol are told by their environment.
+        command.env("GOMAXPROCS", workers.to_string()).env("SMOL_THREADS", workers.to_string());
+        if program == &self.myself {
+            command.args(["--workers", &workers.to_string()]);
+        }
+        let (before, own) = (MachineCpu::now(), process_cpu());
+        let (text, usage) = process::output(&mut command, SAMPLE_LIMIT)?;
+        let foreign = before.foreign_since(usage.cpu + (process_cpu() - own));
+        let sample: Sample = serde_json::from_str(text.trim()).map_err(io::Error::other)?;
+        let per_op = |total: u64| total as f64 / sample.ops as f64;
+        let mut figures: Figures = sample.extra.clone();
+        figures.insert("wall_ns".into(), per_op(sample.wall_ns));
+        figures.insert("cpu_ns".into(), per_op(sample.cpu_ns));
+        figures.insert("peak_rss_bytes".into(), usage.peak_rss_bytes as f64);
+        figures.insert("foreign_cpu".into(), foreign);
+        Ok(figures)
+    }
+}
+
+/// Builds the Go programs, if there is a toolchain: where they are, and its version.
+fn build_go() -> Result<(PathBuf, String), String> {
+    let go = std::env::var_os("GO").unwrap_or_else(|| "go".into());
+    let version = machine::said(Command::new(&go).arg("version"));
+    if version.is_empty() {
+        return Err("no Go toolchain (`go` on the PATH, or $GO)".into());
+    }
+    let program = machine::package().join("target").join("compare-go");
+    let mut build = Command::new(&go);
+    build.current_dir(machine::package().join("go")).args(["build", "-o"]).arg(&program).arg(".");
+    match process::output(&mut build, Duration::from_secs(300)) {
+        Ok(_) => Ok((program, version.trim_start_matches("go version ").to_owned())),
+        Err(error) => Err(format!("its programs do not build: {error}")),
+    }
+}
+
+/// The row as text, best first in each metric.
+fn print_row(row: &Row) {
+    let workers = if row.workers == 1 { "1 worker".to_owned() } else { format!("{} workers", row.workers) };
+    println!("\n{} ({}, {workers})", row.title, row.workload);
+    for metric in &row.metrics {
+        println!(
+            "  {:<28} {:>12} {:>7}  {:>11} {:>8}",
+            metric.unit, "median", "spread", "CPU ns/op", "foreign"
+        );
+        let mut shown: Vec<_> =
+            row.entries.iter().filter_map(|entry| Some((entry, entry.summary(&metric.key)?))).collect();
+        shown.sort_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
+        if metric.better == plan::Better::More {
+            shown.reverse();
+        }
+        for (entry, summary) in shown {
+            let cpu = entry.summary("cpu_ns").map_or(f64::NAN, |summary| summary.median);
+            let foreign = entry.summary("foreign_cpu").map_or(f64::NAN, |summary| summary.max);
+            println!(
+                "  {:<28} {:>12.1} {:>6.0}%  {cpu:>11.1} {foreign:>8.2}",
+                entry.competitor,
+                summary.median,
+                summary.spread() * 100.0,
+            );
+        }
+    }
+    for entry in &row.entries {
+        if let Some(failure) = &entry.failure {
+            println!("  {:<28} FAILED: {failure}", entry.competitor);
+        }
+    }
+}
