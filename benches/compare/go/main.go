@@ -42,7 +42,7 @@ func main() {
 	for i := 4; i+1 < len(os.Args); i += 2 {
 		value, err := strconv.Atoi(os.Args[i+1])
 		check(err == nil, "a number after "+os.Args[i])
-		switch os.Args[i] {
+		switch os.Args[i] { // --workers is GOMAXPROCS here
 		case "--ops":
 			ops = value
 		case "--warm":

@@ -10,25 +10,19 @@
 //! workload checks what came out, so that a runtime that loses a message fails. aqueduct is used through its public API with
 //! default settings, the same for every workload.
 //!
-//! - `driver`: who is compared with whom, the processes, the figures and what is written about them
-//! - `asynchronous`: the workloads for runtimes and channels that speak in futures
-//! - `blocking`: the workloads for coroutines and threads
-//! - `go/`: the workloads in Go
+//! - this package: who is compared with whom, the processes, the figures and what is written about them
+//! - `workloads`: every workload once, for what speaks in futures and for what waits on the spot
+//! - `ours`, `peers`: the runtimes and channels, as programs that take one sample
+//! - `go`: the workloads in Go
 
-mod asynchronous;
-mod blocking;
 mod driver;
-mod measure;
-mod sample;
-mod shapes;
+mod machine;
+mod plan;
+mod process;
+mod results;
 
 fn main() -> std::process::ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
-    let result = match args.peek().and_then(|first| first.to_str()) {
-        Some("sample") => sample::main(lexopt::Parser::from_args(args.skip(1))),
-        _ => driver::main(lexopt::Parser::from_args(args)),
-    };
-    match result {
+    match driver::main(lexopt::Parser::from_env()) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

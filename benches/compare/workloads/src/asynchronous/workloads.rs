@@ -1,16 +1,14 @@
 //! The workloads, once for all that speak in futures. Each checks what came out.
 
 use std::future::Future;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
-use futures::future::poll_fn;
-use tokio::sync::oneshot;
-
-use super::{Channel, Lock, Mpmc, Runtime, Selectable, Timed, Yielding};
+use super::{Channel, Gate, Lock, Mpmc, Oneshot, Runtime, Selectable, Timed, Yielding};
 use crate::measure::{Extra, resident};
 use crate::shapes::*;
 
@@ -64,10 +62,10 @@ pub(super) async fn spawn_join<R: Runtime>(ops: u64) -> Extra {
     vec![]
 }
 
-/// All tasks are parked at a gate that is a mutex-free semaphore in each runtime's own library; then it opens.
-pub(super) async fn alive<R: Runtime, G: super::Gate>(ops: u64) -> Extra {
+/// All tasks are parked at a gate, made of what the runtime's own library has; then it opens.
+pub(super) async fn alive<R: Runtime, G: Gate, O: Oneshot>(ops: u64) -> Extra {
     let (gate, parked) = (Arc::new(G::new()), Arc::new(AtomicU64::new(0)));
-    let (all_parked, seen) = oneshot::channel();
+    let (all_parked, seen) = O::channel();
     let all_parked = Arc::new(std::sync::Mutex::new(Some(all_parked)));
     let before = resident();
     let handles: Vec<_> = (0..ops)
@@ -76,15 +74,14 @@ pub(super) async fn alive<R: Runtime, G: super::Gate>(ops: u64) -> Extra {
                 (Arc::clone(&gate), Arc::clone(&parked), Arc::clone(&all_parked));
             R::spawn(async move {
                 if parked.fetch_add(1, Ordering::Relaxed) + 1 == ops {
-                    let all_parked = all_parked.lock().unwrap().take().expect("there is one last task");
-                    all_parked.send(()).expect("the main task waits");
+                    O::send(all_parked.lock().unwrap().take().expect("there is one last task"), ops);
                 }
                 gate.pass().await;
                 i
             })
         })
         .collect();
-    seen.await.expect("the last task says so");
+    assert_eq!(O::recv(seen).await, ops);
     let after = resident();
     gate.open();
     let mut sum = 0;
@@ -283,42 +280,41 @@ pub(super) async fn sieve<R: Runtime, C: Channel>(ops: u64) -> Extra {
     vec![]
 }
 
-pub(super) async fn chained_spawn<R: Runtime>(ops: u64) -> Extra {
-    fn link<R: Runtime>(left: u64, done: oneshot::Sender<u64>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+pub(super) async fn chained_spawn<R: Runtime, O: Oneshot>(ops: u64) -> Extra {
+    fn link<R: Runtime, O: Oneshot>(left: u64, done: O::Tx) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             match left {
-                0 => done.send(CHAIN).expect("the main task waits"),
-                _ => R::detach(link::<R>(left - 1, done)),
+                0 => O::send(done, CHAIN),
+                _ => R::detach(link::<R, O>(left - 1, done)),
             }
         })
     }
     for _ in 0..rounds(ops, CHAIN) {
-        let (done, seen) = oneshot::channel();
-        R::detach(link::<R>(CHAIN - 1, done));
-        assert_eq!(seen.await, Ok(CHAIN));
+        let (done, seen) = O::channel();
+        R::detach(link::<R, O>(CHAIN - 1, done));
+        assert_eq!(O::recv(seen).await, CHAIN);
     }
     vec![]
 }
 
-pub(super) async fn spawn_many<R: Runtime>(ops: u64) -> Extra {
+pub(super) async fn spawn_many<R: Runtime, O: Oneshot>(ops: u64) -> Extra {
     for _ in 0..rounds(ops, SPAWN_MANY) {
-        let (left, (done, seen)) = (Arc::new(AtomicU64::new(SPAWN_MANY)), oneshot::channel());
+        let (left, (done, seen)) = (Arc::new(AtomicU64::new(SPAWN_MANY)), O::channel());
         let done = Arc::new(std::sync::Mutex::new(Some(done)));
         for _ in 0..SPAWN_MANY {
             let (left, done) = (Arc::clone(&left), Arc::clone(&done));
             R::detach(async move {
                 if left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    let done = done.lock().unwrap().take().expect("there is one last task");
-                    done.send(()).expect("the main task waits");
+                    O::send(done.lock().unwrap().take().expect("there is one last task"), SPAWN_MANY);
                 }
             });
         }
-        seen.await.expect("the last task says so");
+        assert_eq!(O::recv(seen).await, SPAWN_MANY);
     }
     vec![]
 }
 
-pub(super) async fn ping_pong_oneshot<R: Runtime, O: super::Oneshot>(ops: u64) -> Extra {
+pub(super) async fn ping_pong_oneshot<R: Runtime, O: Oneshot>(ops: u64) -> Extra {
     for _ in 0..rounds(ops, ONESHOT_PAIRS) {
         let (left, (done, seen)) = (Arc::new(AtomicU64::new(ONESHOT_PAIRS)), O::channel());
         let done = Arc::new(std::sync::Mutex::new(Some(done)));

@@ -4,22 +4,25 @@ use crate::measure::{self, Sample};
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) workload: String,
+pub struct Job {
+    pub workload: String,
     /// The competitor: its runtime, and the channel it uses if that is not its own.
-    pub(crate) runtime: String,
-    pub(crate) channel: String,
-    pub(crate) workers: usize,
-    pub(crate) ops: u64,
+    pub runtime: String,
+    pub channel: String,
+    pub workers: usize,
+    pub ops: u64,
     /// Operations before it counts.
-    pub(crate) warm: u64,
+    pub warm: u64,
 }
 
 const USAGE: &str =
     "usage: sample WORKLOAD RUNTIME[/CHANNEL] --ops N [--warm N] [--workers N] [--allocations]";
 
-/// Runs what the arguments say and prints the sample.
-pub(crate) fn main(mut parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Error>> {
+/// Runs what the arguments say, if this program can, and prints the sample.
+pub fn main(
+    mut parser: lexopt::Parser,
+    run: impl Fn(&Job) -> Option<Sample>,
+) -> Result<(), Box<dyn std::error::Error>> {
     use lexopt::prelude::*;
     let (mut workers, mut ops, mut warm, mut words) = (1, 0, 0, Vec::new());
     while let Some(arg) = parser.next()? {
@@ -41,6 +44,18 @@ pub(crate) fn main(mut parser: lexopt::Parser) -> Result<(), Box<dyn std::error:
     std::process::exit(0)
 }
 
-fn run(job: &Job) -> Option<Sample> {
-    crate::asynchronous::run(job).or_else(|| crate::blocking::run(job))
+/// The main function of a program that takes samples.
+pub fn program(run: impl Fn(&Job) -> Option<Sample>) -> std::process::ExitCode {
+    let mut args = std::env::args_os().skip(1).peekable();
+    let result = match args.peek().and_then(|first| first.to_str()) {
+        Some("sample") => main(lexopt::Parser::from_args(args.skip(1)), run),
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::from(2)
+        }
+    }
 }

@@ -42,6 +42,13 @@ pub(crate) fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Where this package's programs are built: two levels above this one, or in the usual place.
+pub(crate) fn target() -> PathBuf {
+    let myself = std::env::current_exe().ok();
+    let above = myself.as_deref().and_then(Path::parent).and_then(Path::parent);
+    above.map_or_else(|| package().join("target"), Path::to_path_buf)
+}
+
 /// The `benches` folder of the crate.
 pub(crate) fn benches() -> PathBuf {
     package().join("..")
@@ -91,7 +98,7 @@ pub(crate) fn said(command: &mut Command) -> String {
 }
 
 fn versions() -> Vec<(String, String)> {
-    let lock = include_str!("../../Cargo.lock");
+    let lock = include_str!("../Cargo.lock");
     let mut lines = lock.lines();
     let mut versions = Vec::new();
     while let Some(line) = lines.next() {

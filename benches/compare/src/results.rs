@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::machine::Machine;
-use super::plan::{Better, Colour, Standing};
+use crate::machine::Machine;
+use crate::plan::{Better, Colour, Standing};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {

@@ -3,73 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Channel, Selectable};
+use workloads::blocking::{Channel, Selectable};
 
-pub(crate) struct Aqueduct;
 pub(crate) struct May;
 pub(crate) struct Kanal;
 pub(crate) struct Flume;
 pub(crate) struct Crossbeam;
 
-/// The channels whose ends have the same methods.
-macro_rules! channel {
-    ($channel:ident, $module:path, $smallest:expr) => {
-        const _: () = {
-            use $module as module;
-
-            impl Channel for $channel {
-                type Tx = module::Sender<u64>;
-                type Rx = module::Receiver<u64>;
-                const SMALLEST: usize = $smallest;
-
-                fn bounded(capacity: usize) -> (Self::Tx, Self::Rx) {
-                    module::bounded(capacity)
-                }
-                #[inline]
-                fn send(tx: &Self::Tx, value: u64) {
-                    tx.send(value).expect("the receiver is there")
-                }
-                #[inline]
-                fn recv(rx: &Self::Rx) -> Option<u64> {
-                    rx.recv().ok()
-                }
-                fn share(rx: &Self::Rx) -> Self::Rx {
-                    rx.clone()
-                }
-            }
-        };
-    };
-}
-
-channel!(Aqueduct, aqueduct::channel, 0);
-channel!(Kanal, kanal, 0);
-channel!(Flume, flume, 0);
-channel!(Crossbeam, crossbeam_channel, 0);
-
-impl Selectable for Aqueduct {
-    fn choose([a, b, c, d]: [Self::Rx; 4], count: u64, limit: Option<Duration>) -> u64 {
-        let mut sum = 0;
-        for _ in 0..count {
-            let message = match limit {
-                None => aqueduct::select! {
-                    v = <-a => v,
-                    v = <-b => v,
-                    v = <-c => v,
-                    v = <-d => v,
-                },
-                Some(limit) => aqueduct::select! {
-                    v = <-a => v,
-                    v = <-b => v,
-                    v = <-c => v,
-                    v = <-d => v,
-                    _ = <-aqueduct::time::after(limit) => panic!("the timer fired"),
-                },
-            };
-            sum += message.expect("the senders are there");
-        }
-        sum
-    }
-}
+workloads::blocking_channel!(Kanal, kanal, 0);
+workloads::blocking_channel!(Flume, flume, 0);
+workloads::blocking_channel!(Crossbeam, crossbeam_channel, 0);
 
 impl Selectable for Crossbeam {
     fn choose([a, b, c, d]: [Self::Rx; 4], count: u64, limit: Option<Duration>) -> u64 {

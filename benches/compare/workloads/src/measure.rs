@@ -9,31 +9,31 @@ use serde::{Deserialize, Serialize};
 
 /// What a sample's process prints, as one line of JSON.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Sample {
-    pub(crate) ops: u64,
-    pub(crate) wall_ns: u64,
-    pub(crate) cpu_ns: u64,
+pub struct Sample {
+    pub ops: u64,
+    pub wall_ns: u64,
+    pub cpu_ns: u64,
     /// Only counted when the process was asked to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) allocations: Option<u64>,
+    pub allocations: Option<u64>,
     /// Figures that only some workloads have, by name.
     #[serde(default)]
-    pub(crate) extra: BTreeMap<String, f64>,
+    pub extra: BTreeMap<String, f64>,
 }
 
 /// A stretch of time, seen by this process.
-pub(crate) struct Meter {
+pub struct Meter {
     start: Instant,
     cpu: Duration,
     allocations: u64,
 }
 
 impl Meter {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self { allocations: allocations(), cpu: process_cpu(), start: Instant::now() }
     }
 
-    pub(crate) fn stop(self, ops: u64, extra: Extra) -> Sample {
+    pub fn stop(self, ops: u64, extra: Extra) -> Sample {
         let wall = self.start.elapsed();
         let cpu = process_cpu() - self.cpu;
         Sample {
@@ -47,10 +47,10 @@ impl Meter {
 }
 
 /// Figures beside the time, by name.
-pub(crate) type Extra = Vec<(&'static str, f64)>;
+pub type Extra = Vec<(&'static str, f64)>;
 
 /// User and system time of this process.
-pub(crate) fn process_cpu() -> Duration {
+pub fn process_cpu() -> Duration {
     // SAFETY: all zero is a valid `rusage`, and the call only writes to it.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
@@ -62,7 +62,7 @@ pub(crate) fn process_cpu() -> Duration {
 }
 
 /// Resident memory of this process, in bytes, and its page tables with it: a million stacks need many of both.
-pub(crate) fn resident() -> (f64, f64) {
+pub fn resident() -> (f64, f64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -73,7 +73,7 @@ pub(crate) fn resident() -> (f64, f64) {
 }
 
 /// The system's allocator; counts when asked to, at the price of a branch otherwise.
-pub(crate) struct Counting;
+pub struct Counting;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -81,7 +81,7 @@ static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-pub(crate) fn count_allocations() {
+pub fn count_allocations() {
     COUNTING.store(true, Ordering::Relaxed);
 }
 

@@ -1,20 +1,17 @@
 //! Runs the comparison: one process for each sample, the competitors in turn, round after round.
 
-mod machine;
-mod plan;
-mod process;
-mod results;
-
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use plan::{Competitor, Workload};
-use process::MachineCpu;
-use results::{Entry, Figures, MetricShown, Results, Row, Settings};
+use crate::plan::{Competitor, Workload};
+use crate::process::MachineCpu;
+use crate::results::{Entry, Figures, MetricShown, Results, Row, Settings};
 
-use crate::measure::{Sample, process_cpu};
+use workloads::measure::{Sample, process_cpu};
+
+use crate::{machine, plan, process};
 
 /// What a sample may take.
 const SAMPLE_LIMIT: Duration = Duration::from_secs(120);
@@ -30,10 +27,12 @@ const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
 
   --quick            fewer operations and rounds
-  --only PATTERN     workloads (or WORKLOAD:COMPETITOR) whose name contains this; may be given several times
+  --only PATTERN     a workload of that name, or else all whose names contain it; may be given several times.
+                     WORKLOAD:COMPETITOR narrows it to competitors whose names contain that
   --workers LIST     1, 2 or 1,2 (default)
   --rounds N         samples of each (default 5; quick 3)
   --allow-noise      take samples while others use the machine
+  --by-cpu           rank by the process's CPU time instead of wall time: for a noisy machine and one worker
   --list             names of workloads and competitors, and no run
   --json FILE        where the figures go (default: nowhere with --only, else benches/results.json)
 
@@ -45,6 +44,7 @@ struct Options {
     workers: Vec<usize>,
     rounds: Option<usize>,
     allow_noise: bool,
+    by_cpu: bool,
     list: bool,
     json: Option<PathBuf>,
 }
@@ -57,6 +57,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
         workers: vec![1, 2],
         rounds: None,
         allow_noise: false,
+        by_cpu: false,
         list: false,
         json: None,
     };
@@ -74,6 +75,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
             }
             Long("rounds") => options.rounds = Some(parser.value()?.parse()?),
             Long("allow-noise") => options.allow_noise = true,
+            Long("by-cpu") => options.by_cpu = true,
             Long("list") => options.list = true,
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("help") => return Err(USAGE.into()),
@@ -86,7 +88,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
 /// Runs the comparison that the arguments ask for.
 pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Error>> {
     let options = parse(parser)?;
-    let workloads: Vec<_> = plan::workloads().into_iter().filter_map(|w| options.chosen(w)).collect();
+    let all = plan::workloads();
+    let names: Vec<_> = all.iter().map(|workload| workload.name).collect();
+    let workloads: Vec<_> = all.into_iter().filter_map(|workload| options.chosen(workload, &names)).collect();
     if workloads.is_empty() {
         return Err("no workload is called that: see --list".into());
     }
@@ -97,7 +101,7 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
         }
         return Ok(());
     }
-    let run = Run::prepare(&options);
+    let run = Run::prepare(&options)?;
     let mut results =
         Results { machine: machine::Machine::describe(), settings: run.settings(), rows: Vec::new() };
     for workload in &workloads {
@@ -117,14 +121,16 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
 
 impl Options {
     /// The workload with the competitors that are asked for, if any.
-    fn chosen(&self, mut workload: Workload) -> Option<Workload> {
+    fn chosen(&self, mut workload: Workload, names: &[&str]) -> Option<Workload> {
         if self.only.is_empty() {
             return Some(workload);
         }
         workload.competitors.retain(|competitor| {
             self.only.iter().any(|pattern| {
                 let (name, who) = pattern.split_once(':').unwrap_or((pattern, ""));
-                workload.name.contains(name) && competitor.name.contains(who)
+                let is_it =
+                    if names.contains(&name) { workload.name == name } else { workload.name.contains(name) };
+                is_it && competitor.name.contains(who)
             })
         });
         (!workload.competitors.is_empty()).then_some(workload)
@@ -136,24 +142,30 @@ struct Run {
     quick: bool,
     rounds: usize,
     foreign_cpu_max: Option<f64>,
-    myself: PathBuf,
+    /// Where the programs are.
+    programs: PathBuf,
+    is_terminal: bool,
+    by_cpu: bool,
     go: Result<(PathBuf, String), String>,
 }
 
 impl Run {
-    fn prepare(options: &Options) -> Self {
+    fn prepare(options: &Options) -> io::Result<Self> {
+        let programs = build_rust()?;
         let go = build_go();
         match &go {
             Ok((_, version)) => println!("Go takes part: {version}"),
             Err(reason) => println!("Go does not take part: {reason}"),
         }
-        Self {
+        Ok(Self {
             quick: options.quick,
             rounds: options.rounds.unwrap_or(if options.quick { 3 } else { 5 }),
             foreign_cpu_max: (!options.allow_noise).then_some(FOREIGN_CPU_MAX),
-            myself: std::env::current_exe().expect("this program has a path"),
+            programs,
+            is_terminal: io::stderr().is_terminal(),
+            by_cpu: options.by_cpu,
             go,
-        }
+        })
     }
 
     fn settings(&self) -> Settings {
@@ -185,7 +197,12 @@ impl Run {
             .collect();
         for round in 0..self.rounds {
             for (competitor, entry) in competitors.iter().zip(&mut entries) {
-                eprint!("\r\x1b[K{} · {workers} · round {} · {}", workload.name, round + 1, competitor.name);
+                self.tell(&format!(
+                    "{} · {workers} · round {} · {}",
+                    workload.name,
+                    round + 1,
+                    competitor.name
+                ));
                 let sample = match &entry.failure {
                     None => self.sample(workload, competitor, workers),
                     // It has failed before; once is enough.
@@ -200,7 +217,7 @@ impl Run {
                 }
             }
         }
-        eprint!("\r\x1b[K");
+        self.tell("");
         let shown = |metric: &plan::Metric| MetricShown {
             key: metric.key.to_owned(),
             unit: metric.unit.to_owned(),
@@ -212,6 +229,24 @@ impl Run {
             workers,
             metrics: workload.metrics.iter().map(shown).collect(),
             entries,
+        }
+    }
+
+    /// Where we are, for who watches.
+    fn tell(&self, where_we_are: &str) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K{where_we_are}");
+        }
+    }
+
+    /// The program that has the competitor.
+    fn program(&self, competitor: &str) -> PathBuf {
+        match (&self.go, competitor.split_once('/').unwrap_or((competitor, ""))) {
+            (Ok((program, _)), ("go", _)) => program.clone(),
+            (_, ("aqueduct-go" | "aqueduct-async", _) | (_, "aqueduct")) => {
+                self.programs.join("compare-aqueduct")
+            }
+            _ => self.programs.join("compare-peers"),
         }
     }
 
@@ -242,18 +277,12 @@ impl Run {
         workers: usize,
     ) -> io::Result<Figures> {
         let ops = workload.ops(competitor, self.quick);
-        let program = match (&self.go, competitor.name.split('/').next()) {
-            (Ok((program, _)), Some("go")) => program,
-            _ => &self.myself,
-        };
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.program(competitor.name));
         command.args(["sample", workload.name, competitor.name]);
         command.args(["--ops", &ops.to_string(), "--warm", &workload.warm.to_string()]);
         // Go and smol are told by their environment.
         command.env("GOMAXPROCS", workers.to_string()).env("SMOL_THREADS", workers.to_string());
-        if program == &self.myself {
-            command.args(["--workers", &workers.to_string()]);
-        }
+        command.args(["--workers", &workers.to_string()]);
         let (before, own) = (MachineCpu::now(), process_cpu());
         let (text, usage) = process::output(&mut command, SAMPLE_LIMIT)?;
         let foreign = before.foreign_since(usage.cpu + (process_cpu() - own));
@@ -262,9 +291,26 @@ impl Run {
         let mut figures: Figures = sample.extra.clone();
         figures.insert("wall_ns".into(), per_op(sample.wall_ns));
         figures.insert("cpu_ns".into(), per_op(sample.cpu_ns));
+        if self.by_cpu {
+            figures.insert("wall_ns".into(), per_op(sample.cpu_ns));
+        }
         figures.insert("peak_rss_bytes".into(), usage.peak_rss_bytes as f64);
         figures.insert("foreign_cpu".into(), foreign);
         Ok(figures)
+    }
+}
+
+/// Builds the programs that take samples, as `cargo run` has built this one.
+fn build_rust() -> io::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(machine::package().join("Cargo.toml"));
+    build.args(["-p", "compare-aqueduct", "-p", "compare-peers", "--target-dir"]).arg(machine::target());
+    match build.status()?.success() {
+        true => Ok(machine::target().join("release")),
+        false => Err(io::Error::other("the programs that take samples do not build")),
     }
 }
 
@@ -275,7 +321,7 @@ fn build_go() -> Result<(PathBuf, String), String> {
     if version.is_empty() {
         return Err("no Go toolchain (`go` on the PATH, or $GO)".into());
     }
-    let program = machine::package().join("target").join("compare-go");
+    let program = machine::target().join("compare-go");
     let mut build = Command::new(&go);
     build.current_dir(machine::package().join("go")).args(["build", "-o"]).arg(&program).arg(".");
     match process::output(&mut build, Duration::from_secs(300)) {

@@ -2,60 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Channel, Mpmc, Selectable, Timed};
+use workloads::asynchronous::{Channel, Mpmc, Selectable, Timed};
 
-pub(crate) struct Aqueduct;
 pub(crate) struct Kanal;
 pub(crate) struct Flume;
 pub(crate) struct AsyncChannel;
 pub(crate) struct TokioMpsc;
-
-impl Channel for Aqueduct {
-    type Tx = aqueduct::channel::Sender<u64>;
-    type Rx = aqueduct::channel::Receiver<u64>;
-    const SMALLEST: usize = 0;
-
-    fn bounded(capacity: usize) -> (Self::Tx, Self::Rx) {
-        aqueduct::channel::bounded(capacity)
-    }
-    async fn send(tx: &Self::Tx, value: u64) {
-        tx.send_async(value).await.expect("the receiver is there")
-    }
-    async fn recv(rx: &mut Self::Rx) -> Option<u64> {
-        rx.recv_async().await.ok()
-    }
-}
-
-impl Mpmc for Aqueduct {
-    fn share(rx: &Self::Rx) -> Self::Rx {
-        rx.clone()
-    }
-}
-
-impl Selectable for Aqueduct {
-    async fn select(rxs: &mut [Self::Rx; 4]) -> u64 {
-        let [a, b, c, d] = &*rxs;
-        let message = aqueduct::select_async! {
-            v = <-a => v,
-            v = <-b => v,
-            v = <-c => v,
-            v = <-d => v,
-        };
-        message.expect("the senders are there")
-    }
-
-    async fn select_or<R: Timed>(rxs: &mut [Self::Rx; 4], limit: Duration) -> u64 {
-        let [a, b, c, d] = &*rxs;
-        let message = aqueduct::select_async! {
-            v = <-a => v,
-            v = <-b => v,
-            v = <-c => v,
-            v = <-d => v,
-            _ = <-aqueduct::time::after(limit) => panic!("the timer fired"),
-        };
-        message.expect("the senders are there")
-    }
-}
 
 impl Channel for Kanal {
     type Tx = kanal::AsyncSender<u64>;

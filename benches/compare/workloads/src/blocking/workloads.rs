@@ -1,10 +1,7 @@
 //! The workloads, once for all that wait on the spot. Each checks what came out.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Instant;
 
 use super::{Channel, Coroutines, Lock, Oneshot, Selectable, Tasks};
@@ -306,28 +303,6 @@ pub(super) fn timers<R: Coroutines>(ops: u64) -> Extra {
     extra
 }
 
-/// In Go style a future is waited for; the limit is around it.
-pub(super) fn timeout_ready(ops: u64) -> Extra {
-    use aqueduct::Wait;
-    for _ in 0..ops {
-        aqueduct::time::timeout(FAR, async {}).wait().expect("it is ready");
-    }
-    vec![]
-}
-
-pub(super) fn arm_cancel(ops: u64) -> Extra {
-    use aqueduct::Wait;
-    for _ in 0..ops {
-        let mut timer = pin!(aqueduct::time::Timer::after(FAR));
-        let armed = futures::future::poll_fn(|cx| {
-            assert!(timer.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        });
-        armed.wait();
-    }
-    vec![]
-}
-
 pub(super) fn mutex<R: Coroutines>(ops: u64) -> Extra {
     let (lock, each) = (Arc::new(R::Lock::new()), rounds(ops, TASKS));
     let handles: Vec<_> = (0..TASKS)
@@ -342,7 +317,7 @@ pub(super) fn mutex<R: Coroutines>(ops: u64) -> Extra {
 }
 
 /// Does the workload twice: a little, to warm up, then so that it counts.
-pub(super) fn measured(job: &Job, workload: fn(u64) -> Extra) -> Sample {
+pub fn measured(job: &Job, workload: fn(u64) -> Extra) -> Sample {
     if job.warm > 0 {
         workload(job.warm);
     }

@@ -1,0 +1,8 @@
+//! aqueduct's samples, one process each; started by the comparison. Everything here is its public API with default settings.
+
+mod blocking;
+mod futures;
+
+fn main() -> std::process::ExitCode {
+    workloads::sample::program(|job| futures::run(job).or_else(|| blocking::run(job)))
+}
