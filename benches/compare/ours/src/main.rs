@@ -2,7 +2,13 @@
 
 mod blocking;
 mod futures;
+mod load;
+mod serve;
 
 fn main() -> std::process::ExitCode {
-    workloads::sample::program(|job| futures::run(job).or_else(|| blocking::run(job)))
+    workloads::sample::program(
+        |job| futures::run(job).or_else(|| blocking::run(job)),
+        serve::main,
+        Some(load::main),
+    )
 }

@@ -4,7 +4,8 @@ mod blocking;
 mod blocking_channels;
 mod futures;
 mod futures_channels;
+mod serve;
 
 fn main() -> std::process::ExitCode {
-    workloads::sample::program(|job| futures::run(job).or_else(|| blocking::run(job)))
+    workloads::sample::program(|job| futures::run(job).or_else(|| blocking::run(job)), serve::main, None)
 }

@@ -1,5 +1,8 @@
 //! One sample: one workload, once, in this process.
 
+use std::error::Error;
+use std::process::ExitCode;
+
 use crate::measure::{self, Sample};
 
 /// What to run.
@@ -15,14 +18,12 @@ pub struct Job {
     pub warm: u64,
 }
 
-const USAGE: &str =
-    "usage: sample WORKLOAD RUNTIME[/CHANNEL] --ops N [--warm N] [--workers N] [--allocations]";
+const USAGE: &str = "\
+usage: sample WORKLOAD RUNTIME[/CHANNEL] --ops N [--warm N] [--workers N] [--allocations]
+       serve NAME [--workers N]";
 
 /// Runs what the arguments say, if this program can, and prints the sample.
-pub fn main(
-    mut parser: lexopt::Parser,
-    run: impl Fn(&Job) -> Option<Sample>,
-) -> Result<(), Box<dyn std::error::Error>> {
+pub fn main(mut parser: lexopt::Parser, run: impl Fn(&Job) -> Option<Sample>) -> Result<(), Box<dyn Error>> {
     use lexopt::prelude::*;
     let (mut workers, mut ops, mut warm, mut words) = (1, 0, 0, Vec::new());
     while let Some(arg) = parser.next()? {
@@ -44,18 +45,40 @@ pub fn main(
     std::process::exit(0)
 }
 
-/// The main function of a program that takes samples.
-pub fn program(run: impl Fn(&Job) -> Option<Sample>) -> std::process::ExitCode {
-    let mut args = std::env::args_os().skip(1).peekable();
-    let result = match args.peek().and_then(|first| first.to_str()) {
-        Some("sample") => main(lexopt::Parser::from_args(args.skip(1)), run),
+/// Serves echoes under the name of a competitor until it is killed.
+pub type Serve = fn(name: &str, workers: usize) -> Result<(), Box<dyn Error>>;
+
+/// Loads a server.
+pub type Load = fn(lexopt::Parser) -> Result<(), Box<dyn Error>>;
+
+/// The main function of a program that takes samples and serves.
+pub fn program(run: impl Fn(&Job) -> Option<Sample>, serve: Serve, load: Option<Load>) -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let parser = |args| lexopt::Parser::from_args(args);
+    let result = match (args.next().as_deref().and_then(|first| first.to_str()), load) {
+        (Some("sample"), _) => main(parser(args), run),
+        (Some("serve"), _) => serve_as_told(parser(args), serve),
+        (Some("load"), Some(load)) => load(parser(args)),
         _ => Err(USAGE.into()),
     };
     match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            std::process::ExitCode::from(2)
+            ExitCode::from(2)
         }
     }
+}
+
+fn serve_as_told(mut parser: lexopt::Parser, serve: Serve) -> Result<(), Box<dyn Error>> {
+    use lexopt::prelude::*;
+    let (mut name, mut workers) = (None, 1);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(value) => name = Some(value.string()?),
+            Long("workers") => workers = parser.value()?.parse()?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    serve(&name.ok_or(USAGE)?, workers)
 }
