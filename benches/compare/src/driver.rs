@@ -6,15 +6,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::plan::{Competitor, Workload};
-use crate::process::MachineCpu;
+use crate::process::{MachineCpu, Server, Usage};
 use crate::results::{Entry, Figures, MetricShown, Results, Row, Settings};
 
 use workloads::measure::{Sample, process_cpu};
 
-use crate::{machine, plan, process};
+use crate::{chart, costs, growth, machine, plan, process, report};
 
 /// What a sample may take.
-const SAMPLE_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const SAMPLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// During a sample others may keep so many CPUs busy; beyond that it is taken again.
 const FOREIGN_CPU_MAX: f64 = 0.25;
@@ -22,6 +22,9 @@ const FOREIGN_CPU_MAX: f64 = 0.25;
 /// How often a sample is taken again, and how long we wait for the others to be done, before we give up.
 const RETRIES: usize = 20;
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
+
+/// A workload that is wanted and not here yet.
+const HTTP_LEFT_OUT: &str = "HTTP hello through hyper: it needs the adapters of `aqueduct-compat`";
 
 const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
@@ -33,6 +36,9 @@ usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION
   --rounds N         samples of each (default 5; quick 3)
   --allow-noise      take samples while others use the machine
   --by-cpu           rank by the process's CPU time instead of wall time: for a noisy machine and one worker
+  --costs            allocations, instructions and system calls of an operation; --growth: figures over the number
+                     of tasks, timers and connections. Both are part of a run without --only
+  --render FILE      no run: write the page and the charts from the figures in FILE; several, of runs in parts, are put together
   --list             names of workloads and competitors, and no run
   --json FILE        where the figures go (default: nowhere with --only, else benches/results.json)
 
@@ -46,6 +52,9 @@ struct Options {
     allow_noise: bool,
     by_cpu: bool,
     list: bool,
+    costs: bool,
+    growth: bool,
+    render: Vec<PathBuf>,
     json: Option<PathBuf>,
 }
 
@@ -59,6 +68,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
         allow_noise: false,
         by_cpu: false,
         list: false,
+        costs: false,
+        growth: false,
+        render: Vec::new(),
         json: None,
     };
     while let Some(arg) = parser.next()? {
@@ -77,6 +89,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
             Long("allow-noise") => options.allow_noise = true,
             Long("by-cpu") => options.by_cpu = true,
             Long("list") => options.list = true,
+            Long("costs") => options.costs = true,
+            Long("growth") => options.growth = true,
+            Long("render") => options.render.push(parser.value()?.into()),
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("help") => return Err(USAGE.into()),
             other => return Err(other.unexpected()),
@@ -101,21 +116,81 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
         }
         return Ok(());
     }
+    if let Some(results) = put_together(&options.render)? {
+        return Ok(render(&results)?);
+    }
     let run = Run::prepare(&options)?;
-    let mut results =
-        Results { machine: machine::Machine::describe(), settings: run.settings(), rows: Vec::new() };
-    for workload in &workloads {
-        for &workers in &options.workers {
-            let row = run.row(workload, workers);
-            print_row(&row);
-            results.rows.push(row);
+    let everything = options.only.is_empty() && !options.costs && !options.growth;
+    let mut results = Results {
+        machine: machine::Machine::describe(),
+        settings: run.settings(),
+        rows: Vec::new(),
+        costs: Vec::new(),
+        growth: Vec::new(),
+    };
+    if everything || !options.only.is_empty() {
+        for workload in &workloads {
+            for &workers in &options.workers {
+                let row = run.row(workload, workers);
+                print_row(&row);
+                results.rows.push(row);
+            }
         }
     }
-    let default = options.only.is_empty().then(|| machine::benches().join("results.json"));
+    if everything || options.costs {
+        results.costs = costs::measure(&run);
+    }
+    if everything || options.growth {
+        results.growth = growth::measure(&run);
+    }
+    if everything {
+        render(&results)?;
+    } else {
+        costs::print(&results.costs);
+        growth::print(&results.growth);
+    }
+    let default = everything.then(|| machine::benches().join("results.json"));
     if let Some(path) = options.json.clone().or(default) {
-        std::fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")?;
+        std::fs::write(&path, serde_json::to_string(&results)? + "\n")?;
         println!("figures: {}", path.display());
     }
+    Ok(())
+}
+
+/// The figures of several runs of one machine and commit.
+fn put_together(files: &[PathBuf]) -> Result<Option<Results>, Box<dyn std::error::Error>> {
+    let mut all: Option<Results> = None;
+    for file in files {
+        let part: Results = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        match &mut all {
+            None => all = Some(part),
+            Some(all) if (&all.machine.commit, &all.settings) != (&part.machine.commit, &part.settings) => {
+                return Err(format!("{}: another commit, or other settings", file.display()).into());
+            }
+            Some(all) => {
+                all.rows.extend(part.rows);
+                all.costs.extend(part.costs);
+                all.growth.extend(part.growth);
+            }
+        }
+    }
+    if let Some(all) = &mut all {
+        let places: Vec<_> = plan::workloads().iter().map(|workload| workload.name).collect();
+        let place = |row: &Row| (places.iter().position(|name| *name == row.workload), row.workers);
+        all.rows.sort_by_key(place);
+    }
+    Ok(all)
+}
+
+/// Writes the page and its charts.
+fn render(results: &Results) -> io::Result<()> {
+    let benches = machine::benches();
+    std::fs::write(benches.join("RESULTS.md"), report::page(results))?;
+    std::fs::write(benches.join("results.svg"), chart::ratios(results))?;
+    if !results.growth.is_empty() {
+        std::fs::write(benches.join("growth.svg"), chart::growth(results))?;
+    }
+    println!("page: {}", benches.join("RESULTS.md").display());
     Ok(())
 }
 
@@ -138,12 +213,12 @@ impl Options {
 }
 
 /// What is needed to take samples.
-struct Run {
-    quick: bool,
+pub(crate) struct Run {
+    pub(crate) quick: bool,
     rounds: usize,
     foreign_cpu_max: Option<f64>,
     /// Where the programs are.
-    programs: PathBuf,
+    pub(crate) programs: PathBuf,
     is_terminal: bool,
     by_cpu: bool,
     go: Result<(PathBuf, String), String>,
@@ -174,6 +249,8 @@ impl Run {
             rounds: self.rounds,
             foreign_cpu_max: self.foreign_cpu_max,
             go: self.go.as_ref().map(|(_, version)| version.clone()).map_err(String::clone),
+            by_cpu: self.by_cpu,
+            left_out: vec![HTTP_LEFT_OUT.into()],
         }
     }
 
@@ -226,6 +303,7 @@ impl Run {
         Row {
             workload: workload.name.to_owned(),
             title: workload.title.to_owned(),
+            is_server: workload.is_server(),
             workers,
             metrics: workload.metrics.iter().map(shown).collect(),
             entries,
@@ -233,7 +311,7 @@ impl Run {
     }
 
     /// Where we are, for who watches.
-    fn tell(&self, where_we_are: &str) {
+    pub(crate) fn tell(&self, where_we_are: &str) {
         if self.is_terminal {
             eprint!("\r\x1b[K{where_we_are}");
         }
@@ -243,7 +321,7 @@ impl Run {
     fn program(&self, competitor: &str) -> PathBuf {
         match (&self.go, competitor.split_once('/').unwrap_or((competitor, ""))) {
             (Ok((program, _)), ("go", _)) => program.clone(),
-            (_, ("aqueduct-go" | "aqueduct-async", _) | (_, "aqueduct")) => {
+            (_, ("aqueduct-go" | "aqueduct-async" | "aqueduct-serve", _) | (_, "aqueduct")) => {
                 self.programs.join("compare-aqueduct")
             }
             _ => self.programs.join("compare-peers"),
@@ -276,27 +354,88 @@ impl Run {
         competitor: &Competitor,
         workers: usize,
     ) -> io::Result<Figures> {
-        let ops = workload.ops(competitor, self.quick);
-        let mut command = Command::new(self.program(competitor.name));
-        command.args(["sample", workload.name, competitor.name]);
-        command.args(["--ops", &ops.to_string(), "--warm", &workload.warm.to_string()]);
-        // Go and smol are told by their environment.
-        command.env("GOMAXPROCS", workers.to_string()).env("SMOL_THREADS", workers.to_string());
-        command.args(["--workers", &workers.to_string()]);
         let (before, own) = (MachineCpu::now(), process_cpu());
-        let (text, usage) = process::output(&mut command, SAMPLE_LIMIT)?;
+        let (text, usage) = match &workload.load {
+            None => self.operations(workload, competitor, workers)?,
+            Some(load) => self.load(load, competitor, workers)?,
+        };
         let foreign = before.foreign_since(usage.cpu + (process_cpu() - own));
         let sample: Sample = serde_json::from_str(text.trim()).map_err(io::Error::other)?;
         let per_op = |total: u64| total as f64 / sample.ops as f64;
         let mut figures: Figures = sample.extra.clone();
-        figures.insert("wall_ns".into(), per_op(sample.wall_ns));
         figures.insert("cpu_ns".into(), per_op(sample.cpu_ns));
-        if self.by_cpu {
-            figures.insert("wall_ns".into(), per_op(sample.cpu_ns));
-        }
         figures.insert("peak_rss_bytes".into(), usage.peak_rss_bytes as f64);
         figures.insert("foreign_cpu".into(), foreign);
+        if workload.load.is_none() {
+            let ranked = if self.by_cpu { sample.cpu_ns } else { sample.wall_ns };
+            figures.insert("wall_ns".into(), per_op(ranked));
+        }
         Ok(figures)
+    }
+
+    /// A process that does the workload's operations.
+    fn operations(
+        &self,
+        workload: &Workload,
+        competitor: &Competitor,
+        workers: usize,
+    ) -> io::Result<(String, Usage)> {
+        let ops = workload.ops(competitor, self.quick);
+        let mut command = self.command(competitor.name, workers, &[]);
+        command.args(["sample", workload.name, competitor.name, "--workers", &workers.to_string()]);
+        command.args(["--ops", &ops.to_string(), "--warm", &workload.warm.to_string()]);
+        process::output(&mut command, SAMPLE_LIMIT)
+    }
+
+    /// A server, and a client that loads it: with one worker each on a CPU of its own.
+    pub(crate) fn load(
+        &self,
+        load: &plan::Load,
+        competitor: &Competitor,
+        workers: usize,
+    ) -> io::Result<(String, Usage)> {
+        process::wait_for_ports();
+        let mut server = self.command(competitor.name, workers, &[]);
+        server.args(["serve", competitor.name, "--workers", &workers.to_string()]);
+        let mut client = Command::new(self.programs.join("compare-aqueduct"));
+        if workers == 1 && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
+            process::pin(&mut server, 0);
+            process::pin(&mut client, 1);
+        }
+        let server = Server::start(&mut server)?;
+        let duration_ms = if self.quick { load.duration_ms.min(700) } else { load.duration_ms };
+        client.args(["load", &server.address, "--server-pid", &server.pid().to_string()]);
+        for (option, value) in [
+            ("--connections", load.connections),
+            ("--active", load.active),
+            ("--duration-ms", duration_ms),
+            ("--size", load.size),
+            ("--pipeline", load.pipeline),
+        ] {
+            client.args([option, &value.to_string()]);
+        }
+        if load.cycles > 0 {
+            client.args(["--cycles", &load.cycles.to_string()]);
+        }
+        let (text, client_usage) = process::output(&mut client, SAMPLE_LIMIT)?;
+        let usage = server.end()?;
+        Ok((text, Usage { cpu: usage.cpu + client_usage.cpu, ..usage }))
+    }
+
+    /// The competitor's program, run by `tool` if there is one.
+    pub(crate) fn command(&self, competitor: &str, workers: usize, tool: &[&str]) -> Command {
+        let program = self.program(competitor);
+        let mut command = match tool {
+            [] => Command::new(program),
+            [tool, args @ ..] => {
+                let mut command = Command::new(tool);
+                command.args(args).arg(program);
+                command
+            }
+        };
+        // Go and smol are told by their environment.
+        command.env("GOMAXPROCS", workers.to_string()).env("SMOL_THREADS", workers.to_string());
+        command
     }
 }
 

@@ -15,10 +15,14 @@
 //! - `ours`, `peers`: the runtimes and channels, as programs that take one sample
 //! - `go`: the workloads in Go
 
+mod chart;
+mod costs;
 mod driver;
+mod growth;
 mod machine;
 mod plan;
 mod process;
+mod report;
 mod results;
 
 fn main() -> std::process::ExitCode {

@@ -46,6 +46,13 @@ pub(crate) struct Metric {
     pub(crate) better: Better,
 }
 
+impl Workload {
+    /// Whether every style is measured against the peers of both colours, as servers are.
+    pub(crate) fn is_server(&self) -> bool {
+        self.load.is_some()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
@@ -56,7 +63,25 @@ pub(crate) struct Workload {
     pub(crate) quick_ops: u64,
     pub(crate) warm: u64,
     pub(crate) competitors: Vec<Competitor>,
+    /// Servers under load, instead of operations in one process.
+    pub(crate) load: Option<Load>,
 }
+
+/// What the client does to a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) connections: u64,
+    pub(crate) active: u64,
+    /// Bytes of a message, and messages sent before the first reply is waited for.
+    pub(crate) size: u64,
+    pub(crate) pipeline: u64,
+    pub(crate) duration_ms: u64,
+    /// Instead of a duration: so many times connect, one echo, close.
+    pub(crate) cycles: u64,
+}
+
+pub(crate) const ECHO: Load =
+    Load { connections: 100, active: 100, size: 64, pipeline: 1, duration_ms: 1_500, cycles: 0 };
 
 impl Workload {
     /// The operations of a sample: fewer where a competitor cannot do them all, or is slower by orders of magnitude.
@@ -79,7 +104,7 @@ impl Competitor {
     pub(crate) fn runs_on(&self, workers: usize) -> bool {
         let runtime = self.name.split('/').next().unwrap_or_default();
         match runtime {
-            "tokio-ct" | "smol-ex" => workers == 1,
+            "tokio-ct" | "smol-ex" | "epoll" => workers == 1,
             "threads" => workers == 2,
             _ => true,
         }
@@ -110,16 +135,16 @@ const SHARED_CHANNELS: &[&str] = &[
 const TOKIO_MPSC: &[&str] = &["tokio-ct/mpsc", "tokio-mt/mpsc"];
 const THREADS: &[&str] = &["threads/aqueduct", "threads/crossbeam", "threads/kanal", "threads/flume"];
 
-fn competitor(name: &'static str) -> Competitor {
+pub(crate) fn competitor(name: &'static str) -> Competitor {
     let runtime = name.split('/').next().unwrap_or_default();
     let colour = match runtime {
-        "aqueduct-go" | "go" | "may" => Colour::Coroutine,
+        "aqueduct-go" | "aqueduct-serve" | "go" | "may" => Colour::Coroutine,
         "threads" => Colour::Thread,
         _ => Colour::Future,
     };
     let standing = match name {
-        "aqueduct-go" | "aqueduct-async" | "threads/aqueduct" => Standing::Ours,
-        "smol-global/std-mutex" => Standing::Limit,
+        "aqueduct-go" | "aqueduct-async" | "aqueduct-serve" | "threads/aqueduct" => Standing::Ours,
+        "smol-global/std-mutex" | "epoll" => Standing::Limit,
         _ => Standing::Peer,
     };
     Competitor { name, colour, standing }
@@ -150,7 +175,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
     let channels = || competitors(&[SHARED_CHANNELS, TOKIO_MPSC, THREADS], none);
     let selects = || competitors(&[SHARED_CHANNELS, TOKIO_MPSC, THREADS], &kanal);
     let tasks = || competitors(&[SHARED_CHANNELS, TOKIO_MPSC], none);
-    vec![
+    let mut all = vec![
         Workload {
             name: "yield-1",
             title: "One task yields",
@@ -159,6 +184,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 500_000,
             warm: 50_000,
             competitors: competitors(&[RUNTIMES], none),
+            load: None,
         },
         Workload {
             name: "yield-1000",
@@ -168,6 +194,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 1_000_000,
             warm: 50_000,
             competitors: competitors(&[RUNTIMES], none),
+            load: None,
         },
         Workload {
             name: "spawn-join",
@@ -177,6 +204,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 20_000,
             competitors: spawning(),
+            load: None,
         },
         Workload {
             name: "alive",
@@ -189,6 +217,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 0,
             competitors: competitors(&[RUNTIMES], none),
+            load: None,
         },
         Workload {
             name: "ping-pong",
@@ -198,6 +227,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 5_000,
             competitors: channels(),
+            load: None,
         },
         Workload {
             name: "spsc",
@@ -207,6 +237,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 1_000_000,
             warm: 50_000,
             competitors: channels(),
+            load: None,
         },
         Workload {
             name: "mpmc",
@@ -216,6 +247,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 800_000,
             warm: 50_000,
             competitors: competitors(&[SHARED_CHANNELS, THREADS], none),
+            load: None,
         },
         Workload {
             name: "select",
@@ -225,6 +257,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 200_000,
             warm: 10_000,
             competitors: selects(),
+            load: None,
         },
         Workload {
             name: "select-buffered",
@@ -237,6 +270,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
                 &[SHARED_CHANNELS, TOKIO_MPSC, THREADS],
                 &[&kanal[..], &["may"]].concat(),
             ),
+            load: None,
         },
         Workload {
             name: "select-timer",
@@ -246,6 +280,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 200_000,
             warm: 10_000,
             competitors: selects(),
+            load: None,
         },
         Workload {
             name: "skynet",
@@ -255,6 +290,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 1_000,
             competitors: competitors(&[SHARED_CHANNELS, TOKIO_MPSC, &["go/cap10"]], none),
+            load: None,
         },
         Workload {
             name: "sieve",
@@ -264,6 +300,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 600,
             warm: 50,
             competitors: tasks(),
+            load: None,
         },
         Workload {
             name: "chained-spawn",
@@ -273,6 +310,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 50_000,
             warm: 10_000,
             competitors: spawning(),
+            load: None,
         },
         Workload {
             name: "spawn-many",
@@ -282,6 +320,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 10_000,
             competitors: spawning(),
+            load: None,
         },
         Workload {
             name: "yield-many",
@@ -291,6 +330,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 1_000_000,
             warm: 1,
             competitors: competitors(&[RUNTIMES], none),
+            load: None,
         },
         Workload {
             name: "ping-pong-oneshot",
@@ -300,6 +340,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 50_000,
             warm: 5_000,
             competitors: competitors(&[RUNTIMES], &["may"]),
+            load: None,
         },
         Workload {
             name: "timers",
@@ -312,6 +353,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 100_000,
             warm: 0,
             competitors: competitors(&[RUNTIMES], none),
+            load: None,
         },
         Workload {
             name: "timeout-ready",
@@ -328,6 +370,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
                     false => c,
                 })
                 .collect(),
+            load: None,
         },
         Workload {
             name: "arm-cancel",
@@ -337,6 +380,7 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 300_000,
             warm: 10_000,
             competitors: competitors(&[RUNTIMES], &["may"]),
+            load: None,
         },
         Workload {
             name: "mutex",
@@ -346,6 +390,95 @@ pub(crate) fn workloads() -> Vec<Workload> {
             quick_ops: 1_000_000,
             warm: 10_000,
             competitors: competitors(&[RUNTIMES, &["smol-global/std-mutex"]], none),
+            load: None,
         },
+    ];
+    all.extend(servers());
+    all
+}
+
+const SERVERS: &[&str] = &[
+    "aqueduct-go",
+    "aqueduct-async",
+    "aqueduct-serve",
+    "go",
+    "may",
+    "tokio-ct",
+    "tokio-mt",
+    "smol-ex",
+    "smol-global",
+    "epoll",
+];
+
+/// Whose connections hold a buffer that a large message fits into.
+const LARGE_SERVERS: &[&str] = &[
+    "aqueduct-go",
+    "aqueduct-async",
+    "aqueduct-serve",
+    "go/large",
+    "may/large",
+    "tokio-ct/large",
+    "tokio-mt/large",
+    "smol-ex/large",
+    "smol-global/large",
+    "epoll",
+];
+
+const REQUESTS: Metric = Metric { key: "requests_per_s", unit: "requests/s", better: Better::More };
+const P99: Metric = Metric { key: "p99_us", unit: "µs (99th percentile)", better: Better::Less };
+const SERVER_CPU: Metric = Metric { key: "cpu_ns", unit: "server CPU ns per request", better: Better::Less };
+
+fn servers() -> Vec<Workload> {
+    let server = |name, title, metrics, load: Load| Workload {
+        name,
+        title,
+        metrics,
+        ops: 0,
+        quick_ops: 0,
+        warm: 0,
+        competitors: competitors(&[if load.size > 4096 { LARGE_SERVERS } else { SERVERS }], &[]),
+        load: Some(load),
+    };
+    let all = metrics![REQUESTS, P99, SERVER_CPU];
+    let mut idle = server(
+        "echo-idle",
+        "10,000 connections that idle after one echo",
+        metrics![Metric { key: "bytes_per_connection", unit: "bytes per connection", better: Better::Less }],
+        Load { connections: 10_000, active: 0, duration_ms: 200, ..ECHO },
+    );
+    idle.competitors.push(competitor("tokio-ct/shared-buffer"));
+    vec![
+        server("echo-100", "Echo, 100 connections, closed loop, 64 B", all, ECHO),
+        server(
+            "echo-1000",
+            "Echo, 1,000 connections, closed loop, 64 B",
+            all,
+            Load { connections: 1_000, active: 1_000, ..ECHO },
+        ),
+        server(
+            "echo-10000",
+            "Echo, 10,000 connections, 100 of them active, 64 B",
+            all,
+            Load { connections: 10_000, ..ECHO },
+        ),
+        server(
+            "echo-pipelined",
+            "Echo, 100 connections, 16 messages of 64 B at once",
+            metrics![REQUESTS, SERVER_CPU],
+            Load { pipeline: 16, ..ECHO },
+        ),
+        server(
+            "echo-large",
+            "Echo, 10 connections, 64 KiB",
+            metrics![REQUESTS, SERVER_CPU],
+            Load { connections: 10, active: 10, size: 64 * 1024, ..ECHO },
+        ),
+        server(
+            "echo-churn",
+            "Connect, echo 64 B, close: 2,000 times, 16 at once",
+            metrics![REQUESTS, SERVER_CPU],
+            Load { connections: 16, active: 16, cycles: 2_000, ..ECHO },
+        ),
+        idle,
     ]
 }

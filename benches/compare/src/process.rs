@@ -1,7 +1,7 @@
 //! One sample: a process of its own, watched from outside.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -80,6 +80,87 @@ fn wait(child: &Child) -> io::Result<(bool, Usage)> {
     let usage =
         Usage { cpu: of(usage.ru_utime) + of(usage.ru_stime), peak_rss_bytes: usage.ru_maxrss as u64 * 1024 };
     Ok((libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, usage))
+}
+
+/// A server's process; killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+    ended: bool,
+}
+
+impl Server {
+    /// Starts a server and waits until it has said where it listens.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no standard output"))?;
+        let mut line = String::new();
+        io::BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
+        let mut server = Self { child, address: String::new(), ended: false };
+        server.address =
+            address.ok_or_else(|| io::Error::other("the server does not say where it listens"))?;
+        Ok(server)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn wait(mut self) -> io::Result<Usage> {
+        self.ended = true;
+        Ok(wait(&self.child)?.1)
+    }
+
+    /// Kills the server and tells what it has used.
+    pub(crate) fn end(mut self) -> io::Result<Usage> {
+        self.ended = true;
+        self.child.kill()?;
+        Ok(wait(&self.child)?.1)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.ended {
+            drop(self.child.kill());
+            drop(wait(&self.child));
+        }
+    }
+}
+
+/// Lets the command's process run on one CPU only.
+pub(crate) fn pin(command: &mut Command, cpu: usize) {
+    use std::os::unix::process::CommandExt;
+    let on_cpu = move || {
+        // SAFETY: all zero is the empty set; both calls touch only the set.
+        let result = unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            libc::sched_setaffinity(0, size_of_val(&set), &set)
+        };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(on_cpu) };
+}
+
+/// Waits while so many sockets are in TIME_WAIT that the kernel is about to make no more of them, from where on every server
+/// would look faster.
+pub(crate) fn wait_for_ports() {
+    const TIME_WAIT_MAX: u64 = 60_000;
+    let in_time_wait = || -> Option<u64> {
+        let text = fs::read_to_string("/proc/net/sockstat").ok()?;
+        let line = text.lines().find(|line| line.starts_with("TCP:"))?;
+        line.split_whitespace().skip_while(|word| *word != "tw").nth(1)?.parse().ok()
+    };
+    for _ in 0..120 {
+        if in_time_wait().is_none_or(|sockets| sockets < TIME_WAIT_MAX) {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 fn first_line_that_tells(complaint: &str) -> String {

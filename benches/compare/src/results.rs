@@ -12,9 +12,38 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) settings: Settings,
     pub(crate) rows: Vec<Row>,
+    #[serde(default)]
+    pub(crate) costs: Vec<Cost>,
+    #[serde(default)]
+    pub(crate) growth: Vec<Growth>,
 }
 
+/// What an operation of a workload costs beside time; none where it cannot be measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) workload: String,
+    pub(crate) competitor: String,
+    pub(crate) allocations: Option<f64>,
+    pub(crate) instructions: Option<f64>,
+    pub(crate) system_calls: Option<f64>,
+}
+
+/// How a figure changes with a number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Growth {
+    pub(crate) what: String,
+    pub(crate) competitor: String,
+    pub(crate) points: Vec<(u64, f64)>,
+}
+
+impl Results {
+    /// The figures of every sample.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Figures> {
+        self.rows.iter().flat_map(|row| &row.entries).flat_map(|entry| entry.samples.iter().flatten())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) quick: bool,
     pub(crate) rounds: usize,
@@ -22,6 +51,10 @@ pub(crate) struct Settings {
     pub(crate) foreign_cpu_max: Option<f64>,
     /// Whether Go took part, or why not.
     pub(crate) go: Result<String, String>,
+    /// Times are the processes' CPU time.
+    pub(crate) by_cpu: bool,
+    /// What should be here and is not, and why.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// One workload on so many workers.
@@ -29,6 +62,8 @@ pub(crate) struct Settings {
 pub(crate) struct Row {
     pub(crate) workload: String,
     pub(crate) title: String,
+    /// Every style is measured against the peers of both colours.
+    pub(crate) is_server: bool,
     pub(crate) workers: usize,
     pub(crate) metrics: Vec<MetricShown>,
     pub(crate) entries: Vec<Entry>,
@@ -124,13 +159,5 @@ impl Row {
             Better::Less => candidates.min_by(|a, b| median(a).total_cmp(&median(b))),
             Better::More => candidates.max_by(|a, b| median(a).total_cmp(&median(b))),
         }
-    }
-
-    pub(crate) fn colours(&self) -> Vec<Colour> {
-        let ours = self.entries.iter().filter(|entry| entry.standing == Standing::Ours);
-        let mut colours: Vec<_> = ours.map(|entry| entry.colour).collect();
-        colours.sort();
-        colours.dedup();
-        colours
     }
 }
