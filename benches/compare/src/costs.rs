@@ -9,7 +9,7 @@ use workloads::Sample;
 
 use crate::driver::{Run, SAMPLE_LIMIT};
 use crate::machine;
-use crate::plan::{self, ECHO};
+use crate::plan::{ECHO, Workload};
 use crate::process::{self, Server};
 use crate::report::number;
 use crate::results::Cost;
@@ -42,7 +42,8 @@ const SERVERS: &[&str] =
 /// Callgrind runs a program some fifty times slower.
 const TOOL_LIMIT: Duration = Duration::from_secs(300);
 
-pub(crate) fn measure(run: &Run) -> Vec<Cost> {
+/// Of those of the workloads that can be counted.
+pub(crate) fn measure(run: &Run, workloads: &[Workload]) -> Vec<Cost> {
     let has = |tool: &str| !machine::said(Command::new(tool).arg("--version")).is_empty();
     let (has_callgrind, has_strace) = (has("valgrind"), has("strace"));
     for (tool, there) in [("valgrind", has_callgrind), ("strace", has_strace)] {
@@ -51,7 +52,6 @@ pub(crate) fn measure(run: &Run) -> Vec<Cost> {
         }
     }
     let mut costs = Vec::new();
-    let workloads = plan::workloads();
     for &(name, ops) in COUNTED {
         let taking_part = workloads.iter().filter(|workload| workload.name == name);
         for competitor in taking_part.flat_map(|workload| &workload.competitors) {
@@ -72,7 +72,8 @@ pub(crate) fn measure(run: &Run) -> Vec<Cost> {
             });
         }
     }
-    for &name in SERVERS.iter().filter(|_| has_strace) {
+    let has_echo = workloads.iter().any(|workload| workload.name == "echo-100");
+    for &name in SERVERS.iter().filter(|_| has_strace && has_echo) {
         run.tell(&format!("costs · echo · {name}"));
         costs.push(Cost {
             workload: "echo-100".to_owned(),

@@ -37,7 +37,7 @@ usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION
   --allow-noise      take samples while others use the machine
   --by-cpu           rank by the process's CPU time instead of wall time: for a noisy machine and one worker
   --costs            allocations, instructions and system calls of an operation; --growth: figures over the number
-                     of tasks, timers and connections. Both are part of a run without --only
+                     of tasks, timers and connections. Both are part of a run without --only; --costs --only X: of these
   --render FILE      no run: write the page and the charts from the figures in FILE; several, of runs in parts, are put together
   --list             names of workloads and competitors, and no run
   --json FILE        where the figures go (default: nowhere with --only, else benches/results.json)
@@ -128,7 +128,7 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
         costs: Vec::new(),
         growth: Vec::new(),
     };
-    if everything || !options.only.is_empty() {
+    if everything || (!options.costs && !options.growth) {
         for workload in &workloads {
             for &workers in &options.workers {
                 let row = run.row(workload, workers);
@@ -138,7 +138,7 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
         }
     }
     if everything || options.costs {
-        results.costs = costs::measure(&run);
+        results.costs = costs::measure(&run, &workloads);
     }
     if everything || options.growth {
         results.growth = growth::measure(&run);
@@ -146,6 +146,7 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
     if everything {
         render(&results)?;
     } else {
+        // What a part of a run has found is put together by --render.
         costs::print(&results.costs);
         growth::print(&results.growth);
     }
