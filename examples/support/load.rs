@@ -31,6 +31,8 @@ pub(crate) struct Load {
     pub(crate) pipeline: usize,
     /// Instead of a load of some duration: so many times connect, one echo, close.
     pub(crate) cycles: Option<u64>,
+    /// Close by a reset, which leaves no port in TIME_WAIT behind.
+    pub(crate) reset: bool,
 }
 
 impl Default for Load {
@@ -43,6 +45,7 @@ impl Default for Load {
             size: 64,
             pipeline: 1,
             cycles: None,
+            reset: false,
         }
     }
 }
@@ -94,7 +97,8 @@ impl Tally {
 }
 
 impl Load {
-    /// Runs the load, and tells how far it is, in percent.
+    /// Runs the load, and tells how far it is, in percent: 0 when all connections are open and the load begins, more than 100
+    /// when it has ended and they are still open.
     pub(crate) fn run(&self, progress: impl Fn(u64) + Send) -> io::Result<Report> {
         let latency_ns = Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)?;
         let tally = Arc::new(Tally {
@@ -125,6 +129,7 @@ impl Load {
         let start = Instant::now();
         let end = start + self.duration;
         let watchdog = cut_off(Arc::clone(&streams), end + PATIENCE);
+        progress(0);
         let busy: Vec<_> = (0..self.active.min(streams.len()))
             .map(|index| {
                 let (load, streams, tally) = (self.clone(), Arc::clone(&streams), Arc::clone(tally));
@@ -133,12 +138,14 @@ impl Load {
             .collect();
         while Instant::now() < end {
             time::sleep(Duration::from_millis(50).min(end.saturating_duration_since(Instant::now())));
-            progress((100.0 * start.elapsed().as_secs_f64() / self.duration.as_secs_f64().max(1e-9)) as u64);
+            let done = start.elapsed().as_secs_f64() / self.duration.as_secs_f64().max(1e-9);
+            progress(((100.0 * done) as u64).clamp(1, 100));
         }
         for handler in busy {
             handler.join().map_err(io::Error::other)?.unwrap_or_else(|error| tally.note(&error));
         }
         let elapsed = start.elapsed();
+        progress(101);
         for (index, stream) in streams.iter().enumerate().skip(self.active) {
             Exchange::new(self, index, stream).once().unwrap_or_else(|error| tally.note(&error));
         }
@@ -176,6 +183,9 @@ impl Load {
     fn connect(&self, index: usize) -> io::Result<TcpStream> {
         let stream = connect(self.address)?;
         stream.set_nodelay(true)?;
+        if self.reset {
+            stream.set_linger(Some(Duration::ZERO))?;
+        }
         stream.set_read_timeout(Some(PATIENCE))?;
         Exchange::new(self, index, &stream).once()?;
         stream.set_read_timeout(None)?;
@@ -184,6 +194,7 @@ impl Load {
 
     /// Connects, echoes once and closes, again and again.
     fn churn(&self, cycles: u64, tally: &Arc<Tally>, progress: impl Fn(u64)) -> io::Result<Duration> {
+        progress(0);
         let (start, done) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let lanes: Vec<_> = (0..self.active)
             .map(|_| {
@@ -204,12 +215,14 @@ impl Load {
             .collect();
         while done.load(Ordering::Relaxed) < cycles {
             time::sleep(Duration::from_millis(20));
-            progress(100 * done.load(Ordering::Relaxed) / cycles);
+            progress((100 * done.load(Ordering::Relaxed) / cycles).clamp(1, 100));
         }
         for lane in lanes {
             lane.join().map_err(io::Error::other)?;
         }
-        Ok(start.elapsed())
+        let elapsed = start.elapsed();
+        progress(101);
+        Ok(elapsed)
     }
 }
 
