@@ -2,54 +2,79 @@
 //!
 //! # Protocol of the cell
 //! ```text
+//!   word   │ the record that the task waited on last, or null │ REQUESTED │
+//!
 //! canceller                                   the task, about to wait on coroutine R
-//! 1. requested = true; fence                  1. record = R (only when it differs); fence
-//! 2. read record: wake it, if any             2. read requested: throw, if set
-//!    and wake the task's waker
+//! 1. set REQUESTED, read the record           1. put R there (only when it differs), read REQUESTED
+//! 2. wake R, if any, and the task's waker     2. throw, if set
 //! ```
-//! Store first, load second, a sequentially consistent fence between, on both sides: either the canceller sees R and wakes
-//! it (the wait looks again and sees the request), or the task sees the request before it suspends. The fence of the task's
-//! side is paid only when the record changes: for a closure once in its life. A record that the task has left since, or
-//! that another task uses by now, is woken for nothing: every wait is a loop that looks again.
+//! Step 1 is one read-modify-write of one word on both sides, so one comes before the other: either the canceller sees R and
+//! wakes it (the wait looks again and sees the request), or the task sees the request before it suspends. A task that waits on
+//! the same record again only reads: R is there for every canceller to see. So the operation is paid when the record changes:
+//! for a closure once in its life. A record that the task has left since, or that another task uses by now, is woken for
+//! nothing: every wait is a loop that looks again.
 
-use crate::primitive::atomic::Ordering::{Relaxed, SeqCst};
-use crate::primitive::atomic::{AtomicBool, AtomicPtr, fence};
+use crate::primitive::atomic::AtomicPtr;
+use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::any::Any;
 use std::ptr;
 
 /// Generic over the record so that the model check can run it without stacks.
 #[derive(Debug)]
 pub(crate) struct CancelCell<R = crate::runtime::Record> {
-    requested: AtomicBool,
-    record: AtomicPtr<R>,
+    word: AtomicPtr<R>,
+}
+
+/// The lowest bit, which the alignment of records leaves clear.
+const REQUESTED: usize = 1;
+
+fn is_requested<R>(word: *mut R) -> bool {
+    word.addr() & REQUESTED != 0
+}
+
+fn record<R>(word: *mut R) -> *const R {
+    word.map_addr(|address| address & !REQUESTED)
 }
 
 impl<R> CancelCell<R> {
     pub(crate) fn new() -> Self {
-        Self { requested: AtomicBool::new(false), record: AtomicPtr::new(ptr::null_mut()) }
+        const { assert!(align_of::<R>() > REQUESTED) };
+        Self { word: AtomicPtr::new(ptr::null_mut()) }
     }
 
+    #[inline]
     pub(crate) fn is_requested(&self) -> bool {
-        self.requested.load(Relaxed)
+        is_requested(self.word.load(Relaxed))
+    }
+
+    /// Changes the word as `f` says. Returns what it was.
+    fn update(&self, f: impl Fn(*mut R) -> *mut R) -> *mut R {
+        let mut word = self.word.load(Relaxed);
+        loop {
+            // AcqRel: canceller and task each see what the other did before, in the order that the head speaks of.
+            match self.word.compare_exchange_weak(word, f(word), AcqRel, Acquire) {
+                Ok(before) => return before,
+                Err(now) => word = now,
+            }
+        }
     }
 
     /// The canceller's side. Returns the record to wake.
     pub(crate) fn request(&self) -> *const R {
-        self.requested.store(true, Relaxed);
-        // Pairs with the fence of `publish`.
-        fence(SeqCst);
-        self.record.load(Relaxed)
+        record(self.update(|word| word.map_addr(|address| address | REQUESTED)))
     }
 
     /// The task's side, before it suspends on `record`. Returns whether cancelling has been requested.
     #[inline]
-    pub(crate) fn publish(&self, record: *const R) -> bool {
-        if self.record.load(Relaxed).cast_const() != record {
-            self.record.store(record.cast_mut(), Relaxed);
-            // Pairs with the fence of `request`.
-            fence(SeqCst);
-        }
-        self.is_requested()
+    pub(crate) fn publish(&self, here: *const R) -> bool {
+        let word = self.word.load(Relaxed);
+        if record(word) == here { is_requested(word) } else { self.publish_anew(here) }
+    }
+
+    #[cold]
+    fn publish_anew(&self, here: *const R) -> bool {
+        let flag = |word: *mut R| word.addr() & REQUESTED;
+        is_requested(self.update(|word| here.cast_mut().map_addr(|address| address | flag(word))))
     }
 }
 

@@ -88,6 +88,10 @@ pub(crate) struct Header {
     // fixed
     /// The index of the only worker that may run it, or `ANY`.
     pinned: u16,
+    /// Index of its registry shard.
+    pub(crate) shard: u16,
+    /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
+    born: u32,
     // any thread
     worker: AtomicU16,
     // fixed
@@ -106,10 +110,6 @@ pub(crate) struct Header {
 
     // fixed
     pub(crate) spawn_site: &'static Location<'static>,
-    /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
-    born: u32,
-    /// Index of its registry shard.
-    pub(crate) shard: u32,
 }
 
 // SAFETY: the cells are touched only by the party named in the module's head; the rest is atomic or fixed.
@@ -151,7 +151,7 @@ impl Header {
             spawn_site: traits.spawn_site,
             born: millis(born),
             pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
-            shard,
+            shard: shard as u16,
             cancel: CancelCell::new(),
             state: AtomicU8::new(State::Ready as u8),
             worker: AtomicU16::new(0),
@@ -308,4 +308,4 @@ impl fmt::Debug for Header {
 
 /// Ten thousand idle connections are to cost little more than a page each.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
-const _: () = assert!(size_of::<Header>() <= 136);
+const _: () = assert!(size_of::<Header>() <= 128);

@@ -46,7 +46,7 @@ fn a_wait_sees_the_request_or_is_woken() {
     });
 }
 
-/// The second wait on the same record pays no fence.
+/// The second wait on the same record only reads.
 #[test]
 fn a_repeated_wait_on_the_same_record_is_ended() {
     Task::model(|task| {
