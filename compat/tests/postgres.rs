@@ -10,8 +10,8 @@ use aqueduct::net::TcpStream;
 use aqueduct::prelude::*;
 use aqueduct_compat::tokio::{FuturesAsyncReadCompatExt, InTokioExt};
 use futures::{SinkExt, StreamExt, TryStreamExt};
+use support::checked;
 use support::servers::Postgres;
-use support::{checked, listen};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls};
 
@@ -228,7 +228,7 @@ fn a_query_that_is_cancelled_or_a_backend_that_is_ended_is_an_error() {
 #[test]
 fn nobody_at_the_address_is_an_error() {
     checked!(|| {
-        let nobody = listen().1;
+        let (nobody, _held) = support::nobody();
         let error = connect(&format!("postgres://postgres@{nobody}/postgres"))
             .in_tokio()
             .wait()

@@ -11,8 +11,8 @@ use aqueduct_compat::tokio::InTokioExt;
 use futures::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig, RedisResult};
+use support::checked;
 use support::servers::Redis;
-use support::{checked, listen};
 
 /// Connects without the crate's short default time limits: a machine under load is not a fault here.
 async fn connect(url: String) -> RedisResult<MultiplexedConnection> {
@@ -148,7 +148,7 @@ fn a_coroutine_cancelled_in_a_command_leaves_the_shared_connection_to_the_others
 #[test]
 fn nobody_at_the_address_is_an_error() {
     checked!(|| {
-        let nobody = listen().1;
+        let (nobody, _held) = support::nobody();
         let error = connect(format!("redis://{nobody}/")).in_tokio().wait().map(drop).unwrap_err();
         assert!(error.is_connection_refusal(), "{error:?}");
         assert!(error.to_string().contains("refused"), "{error}");

@@ -149,7 +149,7 @@ fn a_command_that_is_cancelled_closes_the_connection() {
 #[test]
 fn a_server_that_is_not_there_or_not_for_us_is_an_error() {
     checked!(|| {
-        let nobody = listen().1;
+        let (nobody, _held) = support::nobody();
         let error = Connection::connect(format!("redis://{nobody}/")).unwrap_err();
         assert_eq!(io_kind(&error), io::ErrorKind::ConnectionRefused);
         let error = Connection::connect("unix:///nowhere").unwrap_err();

@@ -62,7 +62,7 @@ fn no_order_is_lost_when_a_worker_process_is_killed() {
 #[test]
 fn a_worker_without_a_broker_says_so() {
     support::checked!(|| {
-        let nobody = support::listen().1;
+        let (nobody, _held) = support::nobody();
         let error = pool::produce(&format!("redis://{nobody}/"), 1).expect_err("nobody is there");
         assert!(error.to_string().contains("refused"), "{error}");
     });

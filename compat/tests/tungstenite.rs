@@ -426,7 +426,7 @@ fn a_url_that_does_not_lead_to_a_websocket_is_an_error() {
         }
         web_server.join().unwrap();
 
-        let nobody = listen().1;
+        let (nobody, _held) = support::nobody();
         for colour in COLOURS {
             let error = connect(colour, &format!("ws://{nobody}/")).unwrap_err();
             let Error::Io(error) = error else { panic!("{error:?}") };

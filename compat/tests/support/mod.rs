@@ -72,6 +72,13 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
+/// An address at which nobody listens, and what keeps it so: a connection that has it at the other end. A port that is merely free
+/// may be somebody else's the next moment.
+pub(crate) fn nobody() -> (SocketAddr, (TcpStream, TcpStream)) {
+    let held = pair();
+    (held.0.local_addr().expect("an address"), held)
+}
+
 /// Ends a connection with a reset.
 pub(crate) fn reset(stream: TcpStream) {
     stream.set_linger(Some(std::time::Duration::ZERO)).expect("an option");
