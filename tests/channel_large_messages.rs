@@ -19,6 +19,12 @@ const LONG: Duration = Duration::from_secs(60);
 
 type Large = [u8; LARGE];
 
+/// An operation's name, and whether it did what it should.
+type Named<F> = (&'static str, F);
+type Send = fn(Sender<Large>) -> bool;
+type Receive = fn(Receiver<Large>) -> bool;
+type Operation = fn(&Sender<Large>, &Receiver<Large>) -> bool;
+
 /// What the stacks are, in messages: the default for coroutines in an unoptimised build, where a caller's own expressions take
 /// several (`rx.recv().unwrap()` alone three); else less than a coroutine of many systems has for everything.
 const MESSAGES: usize = if cfg!(debug_assertions) { 14 } else { 5 };
@@ -35,9 +41,9 @@ fn is_full_of(message: &Large, fill: u8) -> bool {
 }
 
 /// Runs an operation on its own small stack, and prints how much of that it took.
-fn on_a_small_stack<R: Send + 'static>(
+fn on_a_small_stack<R: std::marker::Send + 'static>(
     what: &'static str,
-    operation: impl FnOnce() -> R + Send + 'static,
+    operation: impl FnOnce() -> R + std::marker::Send + 'static,
 ) -> JoinHandle<R> {
     // A future that sends holds its message, and unoptimised code passes the futures around it by value.
     let moved_around = cfg!(debug_assertions) && what.contains("async");
@@ -54,11 +60,7 @@ fn on_a_small_stack<R: Send + 'static>(
 }
 
 /// A sender and a receiver of one message each, on stacks of their own; both must succeed.
-fn transfer(
-    capacity: usize,
-    (sends, send): (&'static str, fn(Sender<Large>) -> bool),
-    (receives, receive): (&'static str, fn(Receiver<Large>) -> bool),
-) {
+fn transfer(capacity: usize, (sends, send): Named<Send>, (receives, receive): Named<Receive>) {
     let (tx, rx) = channel::bounded(capacity);
     let receiver = on_a_small_stack(receives, move || receive(rx));
     let sender = on_a_small_stack(sends, move || send(tx));
@@ -70,7 +72,7 @@ fn is_one(received: Result<Large, impl std::fmt::Debug>) -> bool {
     matches!(&received, Ok(message) if is_full_of(message, 1))
 }
 
-const SENDS: [(&str, fn(Sender<Large>) -> bool); 8] = [
+const SENDS: [Named<Send>; 8] = [
     ("send", |tx| tx.send(message(1)).is_ok()),
     ("send_timeout", |tx| tx.send_timeout(message(1), LONG).is_ok()),
     ("send in a permit", |tx| tx.reserve().unwrap().send(message(1)).is_ok()),
@@ -91,7 +93,7 @@ const SENDS: [(&str, fn(Sender<Large>) -> bool); 8] = [
     }),
 ];
 
-const RECEIVES: [(&str, fn(Receiver<Large>) -> bool); 8] = [
+const RECEIVES: [Named<Receive>; 8] = [
     ("recv", |rx| is_one(rx.recv())),
     ("recv_timeout", |rx| is_one(rx.recv_timeout(LONG))),
     ("recv in a future", |rx| is_one(rx.recv_async().wait())),
@@ -130,7 +132,7 @@ fn sends_and_receives() {
 fn tries_and_failures() {
     let _dog = watchdog!(60);
     let (tx, rx) = channel::bounded::<Large>(1);
-    let operations: [(&str, fn(&Sender<Large>, &Receiver<Large>) -> bool); 9] = [
+    let operations: [Named<Operation>; 9] = [
         ("try_send", |tx, _| tx.try_send(message(1)).is_ok()),
         ("try_send, full", |tx, _| {
             tx.try_send(message(2)).is_err_and(|error| is_full_of(&error.into_inner(), 2))

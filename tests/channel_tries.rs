@@ -28,7 +28,7 @@ fn who_will_not_wait_finds_the_receiver_behind_a_future() {
             let rx = rx.clone();
             runtime.go(move || rx.recv())
         };
-        until_waiting(&runtime.handle(), behind.id());
+        until_waiting(runtime.handle(), behind.id());
         assert!(try_to_send(&tx));
         assert_eq!(behind.join().unwrap(), Ok(1));
         // The future has kept its place.
@@ -51,7 +51,7 @@ fn who_waits_keeps_the_order_of_the_receivers() {
         let rx = rx.clone();
         runtime.go(move || rx.recv())
     };
-    until_waiting(&runtime.handle(), behind.id());
+    until_waiting(runtime.handle(), behind.id());
     let sending = {
         let tx = tx.clone();
         runtime.go(move || tx.send(1).and_then(|()| tx.send(2)))

@@ -152,7 +152,7 @@ fn a_select_that_is_always_ready_lets_others_run() {
             tx.close();
             let over = Arc::new(AtomicBool::new(false));
             let seen = over.clone();
-            let selecting = party.live_on(&runtime.handle(), |style| async move {
+            let selecting = party.live_on(runtime.handle(), |style| async move {
                 while !seen.load(Relaxed) {
                     if dynamic && style == common::life::Style::Go {
                         Select::new().recv(&closed, drop).wait();
