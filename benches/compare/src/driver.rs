@@ -38,7 +38,8 @@ usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTION
   --by-cpu           rank by the process's CPU time instead of wall time: for a noisy machine and one worker
   --costs            allocations, instructions and system calls of an operation; --growth: figures over the number
                      of tasks, timers and connections. Both are part of a run without --only; --costs --only X: of these
-  --render FILE      no run: write the page and the charts from the figures in FILE; several, of runs in parts, are put together
+  --render FILE      no run: write the page, the charts and results.json from the figures in FILE; several, of runs in
+                     parts, are put together
   --list             names of workloads and competitors, and no run
   --json FILE        where the figures go (default: nowhere with --only, else benches/results.json)
 
@@ -117,6 +118,7 @@ pub(crate) fn main(parser: lexopt::Parser) -> Result<(), Box<dyn std::error::Err
         return Ok(());
     }
     if let Some(results) = put_together(&options.render)? {
+        std::fs::write(machine::benches().join("results.json"), serde_json::to_string(&results)? + "\n")?;
         return Ok(render(&results)?);
     }
     let run = Run::prepare(&options)?;

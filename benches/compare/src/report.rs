@@ -190,8 +190,8 @@ fn costs(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(page, "## Costs beside time\n")?;
     writeln!(
         page,
-        "With 1 worker, for each operation of the workload. Allocations are counted by the program's allocator, start-up taken off by \
-         the difference of two lengths; instructions by callgrind in the same way; system calls by `strace -f -c`. A dash: the tool is \
+        "With 1 worker, for each operation of the workload. Allocations are counted by the program's allocator after a warm-up; \
+         instructions by callgrind, start-up taken off by the difference of two lengths; system calls by `strace -f -c`. A dash: the tool is \
          not there, or it does not apply.\n"
     )?;
     writeln!(

@@ -161,3 +161,68 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(competitor: &str, standing: Standing, figures: &[&[(&str, f64)]]) -> Entry {
+        let sample = |pairs: &&[(&str, f64)]| {
+            (!pairs.is_empty())
+                .then(|| pairs.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect())
+        };
+        Entry {
+            competitor: competitor.to_owned(),
+            colour: Colour::Future,
+            standing,
+            samples: figures.iter().map(sample).collect(),
+            failure: None,
+        }
+    }
+
+    fn row(better: Better, entries: Vec<Entry>) -> Row {
+        let metric = MetricShown { key: "x".into(), unit: "x".into(), better };
+        Row {
+            workload: "w".into(),
+            title: "w".into(),
+            is_server: false,
+            workers: 1,
+            metrics: vec![metric],
+            entries,
+        }
+    }
+
+    #[test]
+    fn median_and_spread_of_odd_and_even_numbers_of_samples() {
+        let odd = Summary::of([3.0, 1.0, 2.0]).unwrap();
+        assert_eq!((odd.median, odd.min, odd.max), (2.0, 1.0, 3.0));
+        assert_eq!(odd.spread(), 1.0);
+        assert_eq!(Summary::of([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+        assert!(Summary::of([f64::NAN]).is_none());
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round_and_skip_failed_samples() {
+        let ours = entry("ours", Standing::Ours, &[&[("x", 10.0)], &[], &[("x", 40.0)], &[("x", 9.0)]]);
+        let peer =
+            entry("peer", Standing::Peer, &[&[("x", 20.0)], &[("x", 1.0)], &[("x", 80.0)], &[("x", 3.0)]]);
+        assert_eq!(ours.ratio_to(&peer, "x"), Some(0.5));
+    }
+
+    #[test]
+    fn the_best_peer_follows_the_direction_and_starving_servers_hold_no_best() {
+        let entries = vec![
+            entry("ours", Standing::Ours, &[&[("x", 1.0)]]),
+            entry("slow", Standing::Peer, &[&[("x", 5.0)]]),
+            entry("fast", Standing::Peer, &[&[("x", 9.0)]]),
+            entry("unfair", Standing::Peer, &[&[("x", 99.0), ("p50_us", 1.0), ("p99_us", 21.0)]]),
+            entry("limit", Standing::Limit, &[&[("x", 1000.0)]]),
+        ];
+        let best = |better| {
+            let row = row(better, entries.clone());
+            row.best(&row.metrics[0], Standing::Peer, None).map(|entry| entry.competitor.clone())
+        };
+        assert_eq!(best(Better::More).as_deref(), Some("fast"));
+        assert_eq!(best(Better::Less).as_deref(), Some("slow"));
+    }
+}
