@@ -167,3 +167,36 @@ fn a_select_that_is_always_ready_lets_others_run() {
         }
     }
 }
+
+/// Both ends of a channel as one has them in a function that was lent them: by either kind of reference.
+#[test]
+fn borrowed_ends_are_cases() {
+    fn shuttle(tx: &mut channel::Sender<u8>, rx: &mut channel::Receiver<u8>) -> u8 {
+        let mut seen = None;
+        while seen.is_none() {
+            select! {
+                v = <-rx => seen = v.ok(),
+                tx <- 7 => {}
+            }
+        }
+        seen.expect("the loop ends with it")
+    }
+
+    async fn shuttle_async(tx: &channel::Sender<u8>, rx: &mut channel::Receiver<u8>) -> u8 {
+        let mut seen = None;
+        while seen.is_none() {
+            select_async! {
+                v = <-rx => seen = v.ok(),
+                tx <- 9 => {}
+            }
+        }
+        seen.expect("the loop ends with it")
+    }
+
+    let _dog = watchdog!(20);
+    let (mut tx, mut rx) = channel::bounded(1);
+    assert_eq!(shuttle(&mut tx, &mut rx), 7);
+    let left = std::iter::from_fn(|| rx.try_recv().ok()).count();
+    assert!(left <= 1, "the channel holds one");
+    assert_eq!(shuttle_async(&tx, &mut rx).wait(), 9);
+}

@@ -145,18 +145,33 @@ impl<R: Receive> Receive for Option<R> {
     }
 }
 
-impl<R: Receive + ?Sized> Receive for &R {
-    type Output = R::Output;
-    type Slot = R::Slot;
-    type Case<'a>
-        = R::Case<'a>
-    where
-        Self: 'a;
+/// Through references of both kinds: what one has in a loop is often a `&mut Receiver`.
+macro_rules! through_references {
+    ($($reference:ty),*) => {$(
+        impl<R: Receive + ?Sized> Receive for $reference {
+            type Output = R::Output;
+            type Slot = R::Slot;
+            type Case<'a>
+                = R::Case<'a>
+            where
+                Self: 'a;
 
-    fn case<'a>(source: Option<&'a Self>, slot: &'a mut R::Slot, committed: bool) -> R::Case<'a> {
-        R::case(source.map(|source| &**source), slot, committed)
-    }
+            fn case<'a>(source: Option<&'a Self>, slot: &'a mut R::Slot, committed: bool) -> R::Case<'a> {
+                R::case(source.map(|source| &**source), slot, committed)
+            }
+        }
+
+        impl<R: Send + ?Sized> Send for $reference {
+            type Message = R::Message;
+
+            fn channel(&self) -> Option<&Channel<R::Message>> {
+                (**self).channel()
+            }
+        }
+    )*};
 }
+
+through_references!(&R, &mut R);
 
 impl<T> Send for Sender<T> {
     type Message = T;
@@ -171,14 +186,6 @@ impl<S: Send> Send for Option<S> {
 
     fn channel(&self) -> Option<&Channel<S::Message>> {
         self.as_ref()?.channel()
-    }
-}
-
-impl<S: Send + ?Sized> Send for &S {
-    type Message = S::Message;
-
-    fn channel(&self) -> Option<&Channel<S::Message>> {
-        (**self).channel()
     }
 }
 

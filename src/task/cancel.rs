@@ -64,18 +64,32 @@ impl<R> CancelCell<R> {
         record(self.update(|word| word.map_addr(|address| address | REQUESTED)))
     }
 
-    /// The task's side, before it suspends on `record`. Returns whether cancelling has been requested.
+    /// The task's side, before it suspends on `here`.
     #[inline]
-    pub(crate) fn publish(&self, here: *const R) -> bool {
+    pub(crate) fn publish(&self, here: *const R) -> Requested {
         let word = self.word.load(Relaxed);
-        if record(word) == here { is_requested(word) } else { self.publish_anew(here) }
+        if record(word) != here {
+            return self.publish_anew(here);
+        }
+        if is_requested(word) { Requested::Yes } else { Requested::No }
     }
 
     #[cold]
-    fn publish_anew(&self, here: *const R) -> bool {
+    fn publish_anew(&self, here: *const R) -> Requested {
         let flag = |word: *mut R| word.addr() & REQUESTED;
-        is_requested(self.update(|word| here.cast_mut().map_addr(|address| address | flag(word))))
+        let before = self.update(|word| here.cast_mut().map_addr(|address| address | flag(word)));
+        if is_requested(before) { Requested::Unseen } else { Requested::No }
     }
+}
+
+/// Whether cancelling has been requested, as a task learns that is about to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Requested {
+    No,
+    Yes,
+    /// By one who did not know of this wait and has not woken it: if it is not ended now, it looks again before it suspends.
+    Unseen,
 }
 
 /// The payload with which a cancelled coroutine unwinds. Private: only this crate can throw it.

@@ -3,7 +3,7 @@
 use crate::runtime::current::CurrentHome;
 use crate::runtime::record::{Record, State, Suspended};
 use crate::runtime::report::Report;
-use crate::task::cancel::{self, MAX_THROWS};
+use crate::task::cancel::{self, MAX_THROWS, Requested};
 use crate::task::header::{Header, State as TaskState};
 use std::future::Future;
 use std::panic::Location;
@@ -121,11 +121,16 @@ fn before(
         }
         scheduler.count_wait_in_poll(task, site);
     }
-    if task.cancel.publish(record) {
+    let requested = task.cancel.publish(record);
+    if requested != Requested::No {
         if calm {
             deliver_cancellation(record, task);
         } else {
             home.local().hold_cancellation(record);
+        }
+        if requested == Requested::Unseen {
+            // The wait goes on, and may be for just this request.
+            record.state.set(State::Notified);
         }
     }
     task.set_wait_site(site);

@@ -1,7 +1,7 @@
 //! The cancel cell: a request and the wait that it is to end never both miss each other.
 
 use crate::model::{Poller, explore};
-use crate::task::cancel::CancelCell;
+use crate::task::cancel::{CancelCell, Requested};
 use loom::sync::Arc;
 use loom::thread;
 use std::ptr;
@@ -32,9 +32,27 @@ impl Task {
         });
     }
 
+    /// Whether cancelling has been requested.
     fn publish(&self, record: usize) -> bool {
+        self.publish_first(record) != Requested::No
+    }
+
+    fn publish_first(&self, record: usize) -> Requested {
         self.cell.publish(ptr::from_ref(&self.records[record]))
     }
+}
+
+/// A wait that the request does not end, but which is for the request: it hands it on.
+#[test]
+fn a_wait_for_the_request_itself_sees_it() {
+    Task::model(|task| {
+        while !task.cell.is_requested() {
+            match task.publish_first(0) {
+                Requested::Unseen => {}
+                Requested::No | Requested::Yes => task.records[0].wait(),
+            }
+        }
+    });
 }
 
 #[test]
