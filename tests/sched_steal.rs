@@ -276,6 +276,8 @@ fn nobody_wakes_when_nobody_runs() {
             (0..20).map(|_| runtime.go(|| aqueduct::time::sleep(Duration::from_secs(3600)))).collect();
         let idle: Vec<_> = (0..20).map(|_| runtime.spawn(std::future::pending::<()>())).collect();
         parked.iter().chain(&idle).for_each(|task| common::until_waiting(&runtime, task.id()));
+        // A thread has its name once it runs.
+        until(|| proc::threads_named("quiet-").len() == 4);
         let switches = || {
             let threads = proc::threads_named("quiet-");
             assert_eq!(threads.len(), 4);
