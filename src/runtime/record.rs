@@ -6,6 +6,7 @@
 //!      │ wake                                ▲
 //!      ▼                                     │
 //!   Notified ── park ────────────────────────┘   (a wake during the run: give others a turn, then look again)
+//!   Running ── give a turn ──────────────────┘   (`yield_now`; with nobody else ready it just goes on)
 //! ```
 //!
 //! # Invariants

@@ -137,7 +137,7 @@ impl Scheduler {
             }
             _ => (header::take_ids(1), scheduler.homes.len()),
         };
-        let header = Header::new(id, traits, shard as u32, clock::coarse());
+        let header = Header::new(id, traits, shard as u16, clock::coarse());
         // SAFETY: the caller answers for lifetimes and for threads; `schedule` is Send, Sync and 'static.
         let (runnable, task) = unsafe {
             async_task::Builder::new()

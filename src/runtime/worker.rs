@@ -205,7 +205,8 @@ impl Base {
         }
     }
 
-    /// Takes in what others have given this worker, and what the poller and the timers have.
+    /// Takes in what others have given this worker and, when it has not asked for a `POLL_PERIOD`, what the poller and the
+    /// timers have.
     #[inline(never)]
     pub(crate) fn look_around(self) {
         let local = self.here.local();

@@ -141,7 +141,7 @@ pub(crate) fn take_ids(count: u64) -> u64 {
 }
 
 impl Header {
-    pub(crate) fn new(id: u64, traits: Traits, shard: u32, born: u64) -> Self {
+    pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64) -> Self {
         Self {
             link: Link::new(LinkKind::Task),
             scheduler: traits.scheduler,
@@ -151,7 +151,7 @@ impl Header {
             spawn_site: traits.spawn_site,
             born: millis(born),
             pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
-            shard: shard as u16,
+            shard,
             cancel: CancelCell::new(),
             state: AtomicU8::new(State::Ready as u8),
             worker: AtomicU16::new(0),
