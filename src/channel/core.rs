@@ -23,11 +23,14 @@
 //! - *take*: from the front of the queue, which lets the first waiting offers in; on a rendezvous from the first offer.
 //! - A notified receiver may find nothing, because a newcomer was faster: it enrols again, at the front. One that goes away while
 //!   notified passes the notification on.
+//! - *quickly*: most messages go into a queue that has room and leave one that nobody waits to enter. Both are done in the frame of the
+//!   caller, and wake nobody; whatever else there is to do is the other steps', under the same lock.
 //! - *close*: offers are refused (completed with their value still in them), receivers notified: they drain, then see the end.
 //!
 //! # Sources
 //! Go's `chan.go` for one lock and direct hand-over, from frame to frame; async-channel and event-listener for notifications that are passed on.
 
+use crate::channel::errors::RecvError;
 use crate::channel::lock::{ChannelLock, LockGuard};
 use crate::channel::ring::Ring;
 use crate::channel::slot::{Place, Slot};
@@ -102,6 +105,31 @@ impl<T> State<T> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Puts a message into the queue if that is all there is to do: nobody waits for one, and there is room. False: the message is
+    /// where it was, and `put` is to be asked.
+    ///
+    /// # Safety
+    /// `message` points to a message, which is the channel's when the result is true.
+    #[inline]
+    unsafe fn put_quickly(&mut self, message: *const T) -> bool {
+        // SAFETY: the caller's promise; the ring is no place for others' messages.
+        !self.closed
+            && self.receivers.is_empty()
+            && self.has_room()
+            && unsafe { self.queue.push_from(message) }
+    }
+
+    /// Takes the next message out of the queue to `to` if that is all there is to do: nobody waits for room. False: nothing
+    /// was moved, and `take` is to be asked.
+    ///
+    /// # Safety
+    /// `to` is valid for writing a message.
+    #[inline]
+    unsafe fn take_quickly(&mut self, to: *mut T) -> bool {
+        // SAFETY: the caller's promise; the ring is no place for others' messages.
+        self.senders.is_empty() && unsafe { self.queue.pop_to(to) }
     }
 
     /// Puts the message of a full slot; it is left there when it cannot be put.
@@ -181,6 +209,15 @@ impl<T> State<T> {
         }
         self.queue.push(message);
         Put::Done
+    }
+
+    /// Takes a message, or sees the end.
+    #[inline]
+    pub(crate) fn look(&mut self, into: &mut Slot<T>, wakes: &mut WakeList) -> Option<Result<(), RecvError>> {
+        if self.take(into, wakes) {
+            return Some(Ok(()));
+        }
+        self.closed.then_some(Err(RecvError))
     }
 
     /// Takes the next message into an empty slot. False: there is none.
@@ -405,6 +442,73 @@ impl<T> Channel<T> {
     #[inline]
     pub(crate) fn change<R>(&self, f: impl FnOnce(&mut State<T>, &mut WakeList) -> R) -> R {
         waking(|wakes| self.with(|state| f(state, wakes)))
+    }
+
+    /// Puts the message of a full slot; it is left there when it cannot be put.
+    ///
+    /// # Panics
+    /// When there is none: only a future that is polled once more has an empty slot.
+    #[inline]
+    pub(crate) fn put(&self, message: &mut Slot<T>) -> Put {
+        assert!(message.is_full(), "a `SendFuture` was polled after it was ready, or cancelled");
+        let guard = self.lock.guard();
+        // SAFETY: the lock is held; the slot is full, and empty when its message has been put.
+        if self.state.with_mut(|state| unsafe { (*state).put_quickly(message.as_mut_ptr()) }) {
+            message.set_empty();
+            return Put::Done;
+        }
+        self.put_locked(message, guard)
+    }
+
+    #[inline(never)]
+    fn put_locked(&self, message: &mut Slot<T>, guard: LockGuard<'_>) -> Put {
+        self.change_locked(guard, |state, wakes| state.put(message, wakes))
+    }
+
+    /// Takes the next message to `to`, if that is all there is to do; else the lock is given, for `look_locked`.
+    ///
+    /// # Safety
+    /// `to` is valid for writing a message.
+    #[inline]
+    pub(crate) unsafe fn take_or_lock(&self, to: *mut T) -> Result<(), LockGuard<'_>> {
+        let guard = self.lock.guard();
+        // SAFETY: the lock is held; the caller's promise.
+        if self.state.with_mut(|state| unsafe { (*state).take_quickly(to) }) { Ok(()) } else { Err(guard) }
+    }
+
+    /// Takes the next message into an empty slot, or sees the end.
+    #[inline]
+    pub(crate) fn look(&self, into: &mut Slot<T>) -> Option<Result<(), RecvError>> {
+        // SAFETY: a slot has room for a message, and is full when there is one.
+        unsafe {
+            match self.take_or_lock(into.as_mut_ptr()) {
+                Ok(()) => {
+                    into.set_full();
+                    Some(Ok(()))
+                }
+                Err(guard) => self.look_locked(into, guard),
+            }
+        }
+    }
+
+    /// `look`, by who has the lock already.
+    #[inline(never)]
+    pub(crate) fn look_locked(
+        &self,
+        into: &mut Slot<T>,
+        guard: LockGuard<'_>,
+    ) -> Option<Result<(), RecvError>> {
+        self.change_locked(guard, |state, wakes| state.look(into, wakes))
+    }
+
+    /// `change`, by who has the lock already.
+    #[inline]
+    fn change_locked<R>(&self, guard: LockGuard<'_>, f: impl FnOnce(&mut State<T>, &mut WakeList) -> R) -> R {
+        waking(|wakes| {
+            let _guard = guard;
+            // SAFETY: the lock is held.
+            self.state.with_mut(|state| f(unsafe { &mut *state }, wakes))
+        })
     }
 
     /// The lock alone, for a select, which holds several.

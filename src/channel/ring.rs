@@ -62,12 +62,44 @@ impl<T> Ring<T> {
     /// Moves the first message into an empty slot. False: there is none.
     #[inline]
     pub(crate) fn pop(&mut self, into: &mut Slot<T>) -> bool {
+        debug_assert!(!into.is_full(), "a slot holds one message");
+        // SAFETY: the slot is no place of the ring; it is full when a message has been moved there.
+        unsafe {
+            let popped = self.pop_to(into.as_mut_ptr());
+            if popped {
+                into.set_full();
+            }
+            popped
+        }
+    }
+
+    /// Moves a message behind all others, if the buffer has a place for it.
+    ///
+    /// # Safety
+    /// `message` points to a message, which is the ring's when the result is true, and not in the ring.
+    #[inline]
+    pub(crate) unsafe fn push_from(&mut self, message: *const T) -> bool {
+        if self.len == self.buffer.len() {
+            return false;
+        }
+        let at = self.index(self.len);
+        // SAFETY: `index` is below the buffer's length; `len-are-alive`: the place is free. The caller's promise.
+        unsafe { ptr::copy_nonoverlapping(message, self.buffer.as_mut_ptr().add(at).cast(), 1) };
+        self.len += 1;
+        true
+    }
+
+    /// Moves the first message to `to`. False: there is none.
+    ///
+    /// # Safety
+    /// `to` is valid for writing a message, and not in the ring.
+    #[inline]
+    pub(crate) unsafe fn pop_to(&mut self, to: *mut T) -> bool {
         if self.len == 0 {
             return false;
         }
-        debug_assert!(!into.is_full(), "a slot holds one message");
-        // SAFETY: `len-are-alive`: the first place holds a message, which leaves the ring.
-        unsafe { into.write_from(self.buffer.as_ptr().add(self.first).cast()) };
+        // SAFETY: `len-are-alive`: the first place holds a message, which leaves the ring. The caller's promise.
+        unsafe { ptr::copy_nonoverlapping(self.buffer.as_ptr().add(self.first).cast(), to, 1) };
         self.first = self.index(1);
         self.len -= 1;
         true

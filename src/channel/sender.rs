@@ -299,7 +299,6 @@ impl<T> Future for SendFuture<'_, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         ready!(wait::poll_budget(cx));
         let sending = self.project().sending.into_ref();
-        assert!(!sending.is_over(), "a `SendFuture` was polled after it was ready, or cancelled");
         match ready!(sending.poll_message(cx)) {
             Offered::Accepted => Poll::Ready(Ok(())),
             Offered::Refused => {

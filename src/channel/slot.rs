@@ -32,6 +32,7 @@ impl<T> Slot<T> {
         unsafe { (&raw mut (*slot).full).write(false) };
     }
 
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.full
     }
@@ -54,6 +55,28 @@ impl<T> Slot<T> {
             // SAFETY: two slots are two objects; `full-is-alive`, and `other` is empty now.
             unsafe { self.write_from(other.value.as_ptr()) };
         }
+    }
+
+    /// Where the message is, or is to be.
+    #[inline]
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
+        self.value.as_mut_ptr()
+    }
+
+    /// A message has been moved into the empty slot.
+    ///
+    /// # Safety
+    /// It has, and it is the slot's.
+    #[inline]
+    pub(crate) unsafe fn set_full(&mut self) {
+        debug_assert!(!self.full, "a slot holds one message");
+        self.full = true;
+    }
+
+    /// The message of a full slot has been moved out of it.
+    #[inline]
+    pub(crate) fn set_empty(&mut self) {
+        self.full = false;
     }
 
     /// Moves a message from elsewhere into the slot, which is empty.
@@ -96,7 +119,7 @@ impl<T> Slot<T> {
     /// Drops the message, if there is one.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if mem::take(&mut self.full) {
+        if mem::take(&mut self.full) && mem::needs_drop::<T>() {
             // SAFETY: `full-is-alive`; the slot is empty now.
             unsafe { self.value.assume_init_drop() };
         }

@@ -6,12 +6,13 @@
 
 use crate::channel::core::{Channel, Offer, Put, State, Target};
 use crate::channel::errors::{RecvError, RecvTimeoutError};
+use crate::channel::lock::LockGuard;
 use crate::channel::receiver::Receiver;
 use crate::channel::sender::Sender;
-use crate::channel::slot::{Held, Place, Room, Slot};
+use crate::channel::slot::{Held, Place, Room};
 use crate::wait::committed::{self, Committed, DeadlinePassed};
 use crate::wait::queue::{Waiter, WaiterState, WakeList};
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::pin::{Pin, pin};
 use std::ptr::NonNull;
 use std::task::{Context, Poll, ready};
@@ -63,14 +64,15 @@ fn refresh_waker<T, S>(channel: &Channel<T>, waiter: &Waiter<S>, cx: &Context<'_
 /// One receive, and when that has ended, the next. Pinned while enrolled; dropping it withdraws it.
 pub(super) struct Receiving<H: Handle<T>, T> {
     handle: H,
-    waiter: Waiter<Target<T>>,
+    /// Dropped by hand: mostly it has never waited, and one look at it is enough.
+    waiter: ManuallyDrop<Waiter<Target<T>>>,
 }
 
 impl<H: Handle<T>, T> Receiving<H, T> {
     /// For a future: it is told of a message, and takes it when it is polled.
     #[inline]
     pub(super) fn revocable(handle: H) -> Self {
-        Self { handle, waiter: Waiter::new(Target(None), false) }
+        Self { handle, waiter: ManuallyDrop::new(Waiter::new(Target(None), false)) }
     }
 
     /// For a frame: peers put the message into its place.
@@ -78,7 +80,8 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     /// # Safety
     /// `place-outlives-waiter`.
     pub(super) unsafe fn committed(handle: H, place: &Place<T>) -> Self {
-        Self { handle, waiter: Waiter::new(Target(Some(NonNull::from(place))), true) }
+        let waiter = Waiter::new(Target(Some(NonNull::from(place))), true);
+        Self { handle, waiter: ManuallyDrop::new(waiter) }
     }
 
     pub(super) fn handle(&self) -> &H {
@@ -89,22 +92,35 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     #[inline]
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         debug_assert!(!self.waiter.is_committed(), "a frame polls with its place");
+        // Mostly the first poll is the only one, and finds a message in the queue.
+        if self.waiter.state() != WaiterState::Out {
+            return self.poll_later(cx, None);
+        }
+        let mut room = MaybeUninit::<T>::uninit();
+        // SAFETY: the room is the message's.
+        match unsafe { self.handle.channel().take_or_lock(room.as_mut_ptr()) } {
+            // SAFETY: it is there.
+            Ok(()) => Poll::Ready(Ok(unsafe { room.assume_init() })),
+            Err(guard) => self.poll_later(cx, Some(guard)),
+        }
+    }
+
+    /// A poll that takes more than a look into the queue. Who begins has the lock.
+    #[inline(never)]
+    fn poll_later(
+        self: Pin<&Self>,
+        cx: &mut Context<'_>,
+        guard: Option<LockGuard<'_>>,
+    ) -> Poll<Result<T, RecvError>> {
         let mut room = Room::uninit();
         let mut held = Held::empty(&mut room);
-        // Mostly the first poll is the only one.
-        if self.waiter.state() == WaiterState::Out {
-            let channel = self.handle.channel();
-            match channel.change(|state, wakes| look(state, held.slot(), wakes)) {
-                Some(Ok(())) => return Poll::Ready(Ok(held.slot().take())),
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                None => {}
-            }
-        }
-        // SAFETY: the waiter has no target; the place is this frame's.
-        match ready!(unsafe { self.poll(cx, held.place()) }) {
-            Ok(()) => Poll::Ready(Ok(held.slot().take())),
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        let looked = guard.and_then(|guard| self.handle.channel().look_locked(held.slot(), guard));
+        let result = match looked {
+            Some(result) => result,
+            // SAFETY: the waiter has no target; the place is this frame's.
+            None => ready!(unsafe { self.poll(cx, held.place()) }),
+        };
+        Poll::Ready(result.map(|()| held.slot().take()))
     }
 
     /// Ready when the message is in `into`, or when there will be none.
@@ -129,7 +145,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
             WaiterState::In | WaiterState::Notified => {
                 // SAFETY: the waiter is in no queue, so the place is the caller's.
                 let looked =
-                    channel.change(|state, wakes| unsafe { into.with(|slot| look(state, slot, wakes)) });
+                    channel.change(|state, wakes| unsafe { into.with(|slot| state.look(slot, wakes)) });
                 if let Some(result) = looked {
                     this.waiter.reset();
                     return Poll::Ready(result);
@@ -139,7 +155,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
         this.waiter.prepare_waker(cx.waker());
         channel.change(|state, wakes| {
             // SAFETY: the waiter is in no queue, so the place is the caller's.
-            if let Some(result) = unsafe { into.with(|slot| look(state, slot, wakes)) } {
+            if let Some(result) = unsafe { into.with(|slot| state.look(slot, wakes)) } {
                 this.waiter.reset();
                 return Poll::Ready(result);
             }
@@ -150,15 +166,10 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     }
 
     /// Takes the waiter out. True: a peer was faster, and the message is in the waiter's target.
-    #[inline]
     fn take_back(&self) -> bool {
-        self.waiter.state() != WaiterState::Out && self.take_back_enrolled()
-    }
-
-    #[inline(never)]
-    fn take_back_enrolled(&self) -> bool {
         match self.waiter.state() {
-            WaiterState::Out | WaiterState::Done => {}
+            WaiterState::Out => return false,
+            WaiterState::Done => {}
             WaiterState::In | WaiterState::Notified => {
                 self.handle.channel().change(|state, wakes| state.withdraw_receiver(&self.waiter, wakes));
             }
@@ -169,20 +180,30 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     }
 }
 
-/// Takes a message, or sees the end.
-#[inline]
-fn look<T>(state: &mut State<T>, slot: &mut Slot<T>, wakes: &mut WakeList) -> Option<Result<(), RecvError>> {
-    if state.take(slot, wakes) {
-        return Some(Ok(()));
-    }
-    state.is_closed().then_some(Err(RecvError))
-}
-
 impl<H: Handle<T>, T> Drop for Receiving<H, T> {
     #[inline]
     fn drop(&mut self) {
+        if !self.waiter.is_new() {
+            self.drop_used();
+        }
+    }
+}
+
+impl<H: Handle<T>, T> Receiving<H, T> {
+    #[inline(never)]
+    fn drop_used(&mut self) {
+        /// Also when a waker that is called panics.
+        struct DropWaiter<'a, H: Handle<T>, T>(&'a mut Receiving<H, T>);
+
+        impl<H: Handle<T>, T> Drop for DropWaiter<'_, H, T> {
+            fn drop(&mut self) {
+                // SAFETY: its owner is being dropped, and does not use it again.
+                unsafe { ManuallyDrop::drop(&mut self.0.waiter) };
+            }
+        }
+
         // Revocable waiters are never handed a message, and that of a committed one is in its frame's place.
-        self.take_back();
+        DropWaiter(self).0.take_back();
     }
 }
 
@@ -226,13 +247,14 @@ pub(super) enum Offered {
 /// it.
 pub(super) struct Offering<H: Handle<T>, T> {
     handle: H,
-    waiter: Waiter<Offer<T>>,
+    /// Dropped by hand, as a receive's.
+    waiter: ManuallyDrop<Waiter<Offer<T>>>,
 }
 
 impl<H: Handle<T>, T> Offering<H, T> {
     #[inline]
     pub(super) fn new(handle: H, committed: bool) -> Self {
-        Self { handle, waiter: Waiter::new(Offer::Room, committed) }
+        Self { handle, waiter: ManuallyDrop::new(Waiter::new(Offer::Room, committed)) }
     }
 
     pub(super) fn handle(&self) -> &H {
@@ -241,30 +263,14 @@ impl<H: Handle<T>, T> Offering<H, T> {
 
     /// Asks for room.
     pub(super) fn poll_room(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
-        // SAFETY: there is no place.
-        unsafe { self.poll_from_the_first(cx, None) }
-    }
-
-    /// A future's poll: as `poll`, but who begins looks first.
-    ///
-    /// # Safety
-    /// As `poll`.
-    #[inline]
-    unsafe fn poll_from_the_first(
-        self: Pin<&Self>,
-        cx: &mut Context<'_>,
-        message: Option<&Place<T>>,
-    ) -> Poll<Offered> {
         // Mostly the first poll is the only one.
-        if self.waiter.state() == WaiterState::Out {
-            let channel = self.handle.channel();
-            // SAFETY: the waiter is in no queue, so the place is the caller's.
-            if let Some(offered) = channel.change(|state, wakes| unsafe { attempt(state, message, wakes) }) {
-                return Poll::Ready(offered);
-            }
+        if self.waiter.state() == WaiterState::Out
+            && let Some(offered) = offered(self.handle.channel().with(State::reserve))
+        {
+            return Poll::Ready(offered);
         }
-        // SAFETY: the caller's promise.
-        unsafe { self.poll(cx, message) }
+        // SAFETY: there is no place.
+        unsafe { self.poll(cx, None) }
     }
 
     /// Ready when the offer has ended. With a place, the message there is offered, else room is asked for. Who begins has looked
@@ -331,16 +337,23 @@ impl<H: Handle<T>, T> Offering<H, T> {
         (self.waiter.state() == WaiterState::Done).then(|| self.outcome())
     }
 
-    /// Takes the waiter out, and gives back the place that was reserved for somebody who is going.
-    #[inline]
-    fn withdraw(&self) {
-        if self.waiter.state() != WaiterState::Out {
-            self.withdraw_enrolled();
+    #[inline(never)]
+    fn drop_used(&mut self) {
+        /// Also when a waker that is called panics.
+        struct DropWaiter<'a, H: Handle<T>, T>(&'a mut Offering<H, T>);
+
+        impl<H: Handle<T>, T> Drop for DropWaiter<'_, H, T> {
+            fn drop(&mut self) {
+                // SAFETY: its owner is being dropped, and does not use it again.
+                unsafe { ManuallyDrop::drop(&mut self.0.waiter) };
+            }
         }
+
+        DropWaiter(self).0.withdraw();
     }
 
-    #[inline(never)]
-    fn withdraw_enrolled(&self) {
+    /// Takes the waiter out, and gives back the place that was reserved for somebody who is going.
+    fn withdraw(&self) {
         if self.take_back() != Some(Offered::Accepted) {
             return;
         }
@@ -366,6 +379,11 @@ unsafe fn attempt<T>(
         Some(place) => unsafe { place.with(|slot| state.put(slot, wakes)) },
         None => state.reserve(),
     };
+    offered(put)
+}
+
+/// How an offer ended, if it has.
+fn offered(put: Put) -> Option<Offered> {
     match put {
         Put::Done => Some(Offered::Accepted),
         Put::Closed => Some(Offered::Refused),
@@ -376,7 +394,9 @@ unsafe fn attempt<T>(
 impl<H: Handle<T>, T> Drop for Offering<H, T> {
     #[inline]
     fn drop(&mut self) {
-        self.withdraw();
+        if !self.waiter.is_new() {
+            self.drop_used();
+        }
     }
 }
 
@@ -413,28 +433,39 @@ impl<T> Committed for CommittedOffer<'_, T> {
 /// Bytes of a message that an optimised build moves in registers rather than in place. Measured with a `u64`; the bound is guessed.
 const SMALL: usize = 128;
 
-/// An offer together with its message: what futures and sinks are made of.
+/// An offer together with its message: what futures and sinks are made of. Dropping it withdraws the offer, then drops the message.
 pub(super) struct Sending<H: Handle<T>, T> {
     offering: Offering<H, T>,
-    message: Place<T>,
+    message: Message<T>,
+}
+
+/// A place that drops its message.
+#[repr(transparent)]
+struct Message<T>(Place<T>);
+
+impl<T> Drop for Message<T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.get_mut().clear();
+    }
 }
 
 impl<H: Handle<T>, T> Sending<H, T> {
     pub(super) fn new(handle: H) -> Self {
-        Self { offering: Offering::new(handle, false), message: Place::empty() }
+        Self { offering: Offering::new(handle, false), message: Message(Place::empty()) }
     }
 
     #[inline]
     pub(super) fn with_message(handle: H, message: T) -> Self {
         if size_of::<T>() <= SMALL {
-            return Self { offering: Offering::new(handle, false), message: Place::full(message) };
+            return Self { offering: Offering::new(handle, false), message: Message(Place::full(message)) };
         }
         let mut sending = MaybeUninit::<Self>::uninit();
         let this = sending.as_mut_ptr();
         // SAFETY: both fields are written, in place: the message may be large. Reading it out is its one move.
         unsafe {
             (&raw mut (*this).offering).write(Offering::new(handle, false));
-            Place::empty_at(&raw mut (*this).message).get_mut().fill(message);
+            Place::empty_at(&raw mut (*this).message.0).get_mut().fill(message);
             this.read()
         }
     }
@@ -451,7 +482,7 @@ impl<H: Handle<T>, T> Sending<H, T> {
             "an offer is renewed when it has ended"
         );
         // SAFETY: the waiter is out: the place is its owner's.
-        unsafe { self.message.with(|slot| slot.fill(message)) };
+        unsafe { self.message.0.with(|slot| slot.fill(message)) };
     }
 
     /// The message, when it has not been sent and no peer can come for it.
@@ -460,7 +491,7 @@ impl<H: Handle<T>, T> Sending<H, T> {
             return None;
         }
         // SAFETY: the waiter is out: the place is its owner's.
-        unsafe { self.message.with(|slot| slot.is_full().then(|| slot.take())) }
+        unsafe { self.message.0.with(|slot| slot.is_full().then(|| slot.take())) }
     }
 
     /// Whether nothing is offered and there is no message to offer.
@@ -468,15 +499,27 @@ impl<H: Handle<T>, T> Sending<H, T> {
     pub(super) fn is_over(&self) -> bool {
         self.offering.waiter.state() == WaiterState::Out
             // SAFETY: the waiter is out: the place is its owner's.
-            && !unsafe { self.message.with(|slot| slot.is_full()) }
+            && !unsafe { self.message.0.with(|slot| slot.is_full()) }
     }
 
     /// Offers the message; one that was refused is there to be taken back.
+    ///
+    /// # Panics
+    /// When there is none.
     #[inline]
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Offered> {
-        let message = &self.get_ref().message;
-        // SAFETY: the place is pinned with the waiter, and `Drop` withdraws that before the place goes.
-        unsafe { self.offering().poll_from_the_first(cx, Some(message)) }
+        let message = &self.get_ref().message.0;
+        // Mostly the first poll is the only one.
+        if self.offering.waiter.state() == WaiterState::Out {
+            // SAFETY: the waiter is in no queue, so the place is its owner's.
+            match unsafe { message.with(|slot| self.handle().channel().put(slot)) } {
+                Put::Done => return Poll::Ready(Offered::Accepted),
+                Put::Closed => return Poll::Ready(Offered::Refused),
+                Put::Full => {}
+            }
+        }
+        // SAFETY: the place is pinned with the waiter, whose withdrawal begins the drop.
+        unsafe { self.offering().poll(cx, Some(message)) }
     }
 
     /// Asks for room.
@@ -497,14 +540,6 @@ impl<H: Handle<T>, T> Sending<H, T> {
     }
 }
 
-impl<H: Handle<T>, T> Drop for Sending<H, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.offering.withdraw();
-        self.message.get_mut().clear();
-    }
-}
-
 /// Why a frame's message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsent {
@@ -517,7 +552,7 @@ impl<T> Channel<T> {
     #[inline]
     #[track_caller]
     pub(super) fn send(&self, message: &mut Held<'_, T>, deadline: Option<Instant>) -> Result<(), Unsent> {
-        match self.change(|state, wakes| state.put(message.slot(), wakes)) {
+        match self.put(message.slot()) {
             Put::Done => Ok(()),
             Put::Closed => Err(Unsent::Closed),
             Put::Full => self.send_waiting(Some(message.place()), deadline),
@@ -550,7 +585,7 @@ impl<T> Channel<T> {
         into: &mut Held<'_, T>,
         deadline: Option<Instant>,
     ) -> Result<(), RecvTimeoutError> {
-        match self.change(|state, wakes| look(state, into.slot(), wakes)) {
+        match self.look(into.slot()) {
             Some(result) => result.map_err(RecvTimeoutError::from),
             None => self.receive_waiting(into.place(), deadline),
         }

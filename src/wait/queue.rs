@@ -10,6 +10,7 @@
 //! ```
 //!
 //! # States of a waiter
+//! - `NEW`: in no queue, and it has never had a waker: there is nothing to take out or to drop. Left when it is given one.
 //! - `OUT`: in no queue. Set by the owner, or by the owner's withdrawal.
 //! - `IN`: linked. Set by the owner under the lock.
 //! - `NOTIFIED`: unlinked by a peer, which has called (or is about to call) its waker: look again.
@@ -31,18 +32,19 @@
 //! enrols again at the front.
 
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::primitive::atomic::{AtomicU8, AtomicUsize};
+use crate::primitive::atomic::{AtomicU32, AtomicUsize};
 use crate::primitive::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 use std::task::Waker;
 
-const OUT: u8 = 0;
-const IN: u8 = 1;
-const NOTIFIED: u8 = 2;
-const DONE: u8 = 3;
+const NEW: u32 = 0;
+const OUT: u32 = 1;
+const IN: u32 = 2;
+const NOTIFIED: u32 = 3;
+const DONE: u32 = 4;
 
 /// See the module's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,16 +100,31 @@ impl Claim {
 }
 
 /// One party waiting for one thing. `S` is what is handed over.
+///
+/// A future makes one for each message, and mostly never waits: so what only a waiter in a queue needs is left as it is until then,
+/// and what is set at once comes first and has no gaps, so that the compiler puts it where it is to be instead of copying it there.
+#[repr(C)]
 pub(crate) struct Waiter<S> {
-    next: Cell<*const Waiter<S>>,
-    previous: Cell<*const Waiter<S>>,
-    state: AtomicU8,
-    committed: bool,
-    /// Its select's claim word and its case; null for a waiter that stands alone.
-    claim: Cell<(*const Claim, usize)>,
-    waker: Cell<Option<Waker>>,
+    state: AtomicU32,
+    kind: Kind,
+    /// Its select's claim word; null for a waiter that stands alone.
+    claim: Cell<*const Claim>,
     slot: UnsafeCell<S>,
+    waker: Cell<Option<Waker>>,
+    /// Set with `claim`.
+    case: Cell<MaybeUninit<usize>>,
+    /// Set when it is linked, and so is the next.
+    next: Cell<MaybeUninit<*const Waiter<S>>>,
+    previous: Cell<MaybeUninit<*const Waiter<S>>>,
     _pinned: PhantomPinned,
+}
+
+/// See the module's head. A word of its own: see [`Waiter`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Kind {
+    Revocable,
+    Committed,
 }
 
 // SAFETY: `under-the-lock` orders every access to the cells; the slot's content goes to another thread, hence `S: Send`, and the
@@ -120,25 +137,55 @@ impl<S> Waiter<S> {
     #[inline]
     pub(crate) fn new(slot: S, committed: bool) -> Self {
         Self {
-            next: Cell::new(ptr::null()),
-            previous: Cell::new(ptr::null()),
-            state: AtomicU8::new(OUT),
-            committed,
-            claim: Cell::new((ptr::null(), 0)),
+            state: AtomicU32::new(NEW),
+            kind: if committed { Kind::Committed } else { Kind::Revocable },
             waker: Cell::new(None),
+            claim: Cell::new(ptr::null()),
             slot: UnsafeCell::new(slot),
+            case: Cell::new(MaybeUninit::uninit()),
+            next: Cell::new(MaybeUninit::uninit()),
+            previous: Cell::new(MaybeUninit::uninit()),
             _pinned: PhantomPinned,
         }
     }
 
     /// Makes it case `case` of a select. The claim outlives the waiter's stay in a queue.
+    #[inline]
     pub(crate) fn set_claim(&self, claim: &Claim, case: usize) {
-        self.claim.set((claim, case));
+        self.case.set(MaybeUninit::new(case));
+        self.claim.set(claim);
     }
 
     #[inline]
     pub(crate) fn is_committed(&self) -> bool {
-        self.committed
+        self.kind == Kind::Committed
+    }
+
+    /// Whether it has never been given a waker: it is in no queue, and dropping it does nothing.
+    #[inline]
+    pub(crate) fn is_new(&self) -> bool {
+        // Relaxed: only the owner takes it from `NEW` to another state.
+        self.state.load(Relaxed) == NEW
+    }
+
+    /// The one behind it.
+    ///
+    /// # Safety
+    /// It is linked, and the lock is held.
+    #[inline]
+    unsafe fn next(&self) -> *const Waiter<S> {
+        // SAFETY: set when it was linked.
+        unsafe { self.next.get().assume_init() }
+    }
+
+    /// The one before it.
+    ///
+    /// # Safety
+    /// As `next`.
+    #[inline]
+    unsafe fn previous(&self) -> *const Waiter<S> {
+        // SAFETY: set when it was linked.
+        unsafe { self.previous.get().assume_init() }
     }
 
     /// The owner's look, with or without the lock.
@@ -146,7 +193,7 @@ impl<S> Waiter<S> {
     pub(crate) fn state(&self) -> WaiterState {
         // Acquire pairs with the Release of `finish`: the owner sees the slot as the peer left it.
         match self.state.load(Acquire) {
-            OUT => WaiterState::Out,
+            NEW | OUT => WaiterState::Out,
             IN => WaiterState::In,
             NOTIFIED => WaiterState::Notified,
             _ => WaiterState::Done,
@@ -156,7 +203,16 @@ impl<S> Waiter<S> {
     /// Sets a waker, under the lock; the one before is returned, to be dropped after it.
     #[must_use = "drop it after the lock"]
     pub(crate) fn set_waker(&self, waker: Waker) -> Option<Waker> {
+        self.leave_new();
         self.waker.replace(Some(waker))
+    }
+
+    /// The owner, or under the lock: it is given a waker.
+    #[inline]
+    fn leave_new(&self) {
+        if self.is_new() {
+            self.state.store(OUT, Relaxed);
+        }
     }
 
     /// The owner sees to its waiter's waker before the lock, so that nothing of the user's runs under it. The waiter is in no
@@ -164,7 +220,9 @@ impl<S> Waiter<S> {
     pub(crate) fn prepare_waker(&self, waker: &Waker) {
         debug_assert_ne!(self.state(), WaiterState::In, "the waker of a linked waiter belongs to the lock");
         if !self.will_wake(waker) {
-            drop(self.waker.replace(Some(waker.clone())));
+            let waker = waker.clone();
+            self.leave_new();
+            drop(self.waker.replace(Some(waker)));
         }
     }
 
@@ -196,9 +254,11 @@ impl<S> Waiter<S> {
     /// Wins the right to complete it. Under the lock of its queue.
     #[must_use]
     fn try_claim(&self) -> bool {
-        let (claim, case) = self.claim.get();
-        // SAFETY: `linked-is-alive` holds for the select's claim as for its waiters.
-        unsafe { claim.as_ref() }.is_none_or(|claim| claim.win(case))
+        // SAFETY: `linked-is-alive` holds for the select's claim as for its waiters; the case is set with the claim.
+        unsafe {
+            let claim = self.claim.get().as_ref();
+            claim.is_none_or(|claim| claim.win(self.case.get().assume_init()))
+        }
     }
 
     /// The peer's last touch.
@@ -228,11 +288,13 @@ impl<S> WaitQueue<S> {
         Self { first: ptr::null(), last: ptr::null() }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_null()
     }
 
     /// The next in line.
+    #[inline]
     pub(crate) fn front(&self) -> Option<&Waiter<S>> {
         // SAFETY: `linked-is-alive`.
         unsafe { self.first.as_ref() }
@@ -243,11 +305,11 @@ impl<S> WaitQueue<S> {
     /// # Safety
     /// The waiter is in no queue, and its owner keeps `linked-is-alive` from here on.
     pub(crate) unsafe fn push_back(&mut self, waiter: &Waiter<S>) {
-        waiter.previous.set(self.last);
-        waiter.next.set(ptr::null());
+        waiter.previous.set(MaybeUninit::new(self.last));
+        waiter.next.set(MaybeUninit::new(ptr::null()));
         // SAFETY: `linked-is-alive`.
         match unsafe { self.last.as_ref() } {
-            Some(last) => last.next.set(waiter),
+            Some(last) => last.next.set(MaybeUninit::new(waiter)),
             None => self.first = waiter,
         }
         self.last = waiter;
@@ -259,27 +321,30 @@ impl<S> WaitQueue<S> {
     /// # Safety
     /// As `push_back`.
     pub(crate) unsafe fn push_front(&mut self, waiter: &Waiter<S>) {
-        waiter.next.set(self.first);
-        waiter.previous.set(ptr::null());
+        waiter.next.set(MaybeUninit::new(self.first));
+        waiter.previous.set(MaybeUninit::new(ptr::null()));
         // SAFETY: `linked-is-alive`.
         match unsafe { self.first.as_ref() } {
-            Some(first) => first.previous.set(waiter),
+            Some(first) => first.previous.set(MaybeUninit::new(waiter)),
             None => self.last = waiter,
         }
         self.first = waiter;
         waiter.state.store(IN, Relaxed);
     }
 
+    /// Takes a waiter of this queue out of it.
     fn unlink(&mut self, waiter: &Waiter<S>) {
+        // SAFETY: the waiter is linked.
+        let (previous, next) = unsafe { (waiter.previous(), waiter.next()) };
         // SAFETY: `linked-is-alive` for both neighbours.
-        let (previous, next) = unsafe { (waiter.previous.get().as_ref(), waiter.next.get().as_ref()) };
-        match previous {
-            Some(previous) => previous.next.set(waiter.next.get()),
-            None => self.first = waiter.next.get(),
+        match unsafe { previous.as_ref() } {
+            Some(previous) => previous.next.set(MaybeUninit::new(next)),
+            None => self.first = next,
         }
-        match next {
-            Some(next) => next.previous.set(waiter.previous.get()),
-            None => self.last = waiter.previous.get(),
+        // SAFETY: as above.
+        match unsafe { next.as_ref() } {
+            Some(next) => next.previous.set(MaybeUninit::new(previous)),
+            None => self.last = previous,
         }
     }
 
@@ -308,7 +373,8 @@ impl<S> WaitQueue<S> {
             if waiter.is_committed() {
                 break;
             }
-            next = waiter.next.get();
+            // SAFETY: the waiter is linked.
+            next = unsafe { waiter.next() };
         }
         self.complete(next, hand_over)
     }
@@ -339,14 +405,15 @@ impl<S> WaitQueue<S> {
     /// As `notify_front`, but passes over the waiters of the select that `partner` belongs to: it never pairs with itself, so
     /// they would find nothing, while those behind them wait.
     pub(crate) fn notify_front_for<P>(&mut self, partner: &Waiter<P>) -> Notification {
-        let (claim, _) = partner.claim.get();
+        let claim = partner.claim.get();
         let mut next = self.first;
         // SAFETY: `linked-is-alive`.
         while let Some(waiter) = unsafe { next.as_ref() } {
-            if claim.is_null() || waiter.claim.get().0 != claim {
+            if claim.is_null() || waiter.claim.get() != claim {
                 break;
             }
-            next = waiter.next.get();
+            // SAFETY: the waiter is linked.
+            next = unsafe { waiter.next() };
         }
         self.notify(next)
     }
