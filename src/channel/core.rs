@@ -400,9 +400,37 @@ fn hand_over<T>(message: &mut Slot<T>, target: &mut Target<T>) {
     with_target(target, |slot| slot.move_from(message));
 }
 
+/// Whether the futures of one side had to wait lately. One that expects to wait gets its waker ready before it takes the lock, and
+/// takes it once; else it looks first, which is all that most do, and takes it a second time to enrol. A guess that is wrong costs a
+/// waker's clone, or the second lock.
+#[derive(Debug)]
+pub(crate) struct Expectation {
+    /// Of std also in the models, for it orders nothing: under it either way is right.
+    waiting: std::sync::atomic::AtomicBool,
+}
+
+impl Expectation {
+    const fn new() -> Self {
+        Self { waiting: std::sync::atomic::AtomicBool::new(false) }
+    }
+
+    #[inline]
+    pub(crate) fn is_waiting_expected(&self) -> bool {
+        self.waiting.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// One had to wait, or not, though it was ready to.
+    #[inline]
+    pub(crate) fn found(&self, waiting: bool) {
+        self.waiting.store(waiting, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// A channel, shared by its handles.
 pub struct Channel<T> {
     lock: ChannelLock,
+    pub(crate) sends: Expectation,
+    pub(crate) receives: Expectation,
     state: UnsafeCell<State<T>>,
     pub(crate) senders: AtomicUsize,
     pub(crate) receivers: AtomicUsize,
@@ -417,6 +445,8 @@ impl<T> Channel<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             lock: ChannelLock::new(),
+            sends: Expectation::new(),
+            receives: Expectation::new(),
             state: UnsafeCell::new(State {
                 queue: Ring::new(),
                 capacity,
@@ -447,10 +477,10 @@ impl<T> Channel<T> {
     /// Puts the message of a full slot; it is left there when it cannot be put.
     ///
     /// # Panics
-    /// When there is none: only a future that is polled once more has an empty slot.
+    /// When there is none.
     #[inline]
     pub(crate) fn put(&self, message: &mut Slot<T>) -> Put {
-        assert!(message.is_full(), "a `SendFuture` was polled after it was ready, or cancelled");
+        assert!(message.is_full(), "a message is put");
         let guard = self.lock.guard();
         // SAFETY: the lock is held; the slot is full, and empty when its message has been put.
         if self.state.with_mut(|state| unsafe { (*state).put_quickly(message.as_mut_ptr()) }) {

@@ -93,7 +93,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         debug_assert!(!self.waiter.is_committed(), "a frame polls with its place");
         // Mostly the first poll is the only one, and finds a message in the queue.
-        if self.waiter.state() != WaiterState::Out {
+        if self.waiter.state() != WaiterState::Out || self.handle.channel().receives.is_waiting_expected() {
             return self.poll_later(cx, None);
         }
         let mut room = MaybeUninit::<T>::uninit();
@@ -105,7 +105,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
         }
     }
 
-    /// A poll that takes more than a look into the queue. Who begins has the lock.
+    /// A poll that takes more than a look into the queue. Who begins has the lock, or expects to wait.
     #[inline(never)]
     fn poll_later(
         self: Pin<&Self>,
@@ -134,20 +134,20 @@ impl<H: Handle<T>, T> Receiving<H, T> {
         // One look at the state: a peer may complete the waiter between two.
         match this.waiter.state() {
             WaiterState::Done => {
-                this.waiter.reset();
+                this.waiter.renew();
                 return Poll::Ready(Ok(()));
             }
             // Its waker is that of the frame, which does not change.
             WaiterState::In if this.waiter.is_committed() => return Poll::Pending,
             WaiterState::In if refresh_waker(channel, &this.waiter, cx) => return Poll::Pending,
-            // Who begins has looked already.
+            // Who begins has looked already, or expects to wait.
             WaiterState::Out => {}
             WaiterState::In | WaiterState::Notified => {
                 // SAFETY: the waiter is in no queue, so the place is the caller's.
                 let looked =
                     channel.change(|state, wakes| unsafe { into.with(|slot| state.look(slot, wakes)) });
                 if let Some(result) = looked {
-                    this.waiter.reset();
+                    this.waiter.renew();
                     return Poll::Ready(result);
                 }
             }
@@ -155,7 +155,9 @@ impl<H: Handle<T>, T> Receiving<H, T> {
         this.waiter.prepare_waker(cx.waker());
         channel.change(|state, wakes| {
             // SAFETY: the waiter is in no queue, so the place is the caller's.
-            if let Some(result) = unsafe { into.with(|slot| state.look(slot, wakes)) } {
+            let looked = unsafe { into.with(|slot| state.look(slot, wakes)) };
+            channel.receives.found(looked.is_none());
+            if let Some(result) = looked {
                 this.waiter.reset();
                 return Poll::Ready(result);
             }
@@ -274,7 +276,7 @@ impl<H: Handle<T>, T> Offering<H, T> {
     }
 
     /// Ready when the offer has ended. With a place, the message there is offered, else room is asked for. Who begins has looked
-    /// already.
+    /// already, or expects to wait.
     ///
     /// # Safety
     /// `place-outlives-waiter`, with the same place until the offer has ended; it is full when that begins.
@@ -302,7 +304,9 @@ impl<H: Handle<T>, T> Offering<H, T> {
         }
         channel.change(|state, wakes| {
             // SAFETY: the waiter is in no queue, so the place is the caller's.
-            if let Some(offered) = unsafe { attempt(state, message, wakes) } {
+            let offered = unsafe { attempt(state, message, wakes) };
+            channel.sends.found(offered.is_none());
+            if let Some(offered) = offered {
                 return Poll::Ready(offered);
             }
             // SAFETY: the waiter is in no queue, and pinned; `Drop` withdraws it.
@@ -314,7 +318,7 @@ impl<H: Handle<T>, T> Offering<H, T> {
     /// How the offer of the waiter, which is done, ended.
     fn outcome(&self) -> Offered {
         debug_assert_eq!(self.waiter.state(), WaiterState::Done, "only close and a taker end an offer");
-        self.waiter.reset();
+        self.waiter.renew();
         // SAFETY: the waiter was done: the offer, and the place, are its owner's.
         let refused = unsafe {
             self.waiter.with_slot(|offer| match offer {
@@ -511,11 +515,15 @@ impl<H: Handle<T>, T> Sending<H, T> {
         let message = &self.get_ref().message.0;
         // Mostly the first poll is the only one.
         if self.offering.waiter.state() == WaiterState::Out {
-            // SAFETY: the waiter is in no queue, so the place is its owner's.
-            match unsafe { message.with(|slot| self.handle().channel().put(slot)) } {
-                Put::Done => return Poll::Ready(Offered::Accepted),
-                Put::Closed => return Poll::Ready(Offered::Refused),
-                Put::Full => {}
+            assert!(!self.is_over(), "a `SendFuture` was polled after it was ready, or cancelled");
+            let channel = self.handle().channel();
+            if !channel.sends.is_waiting_expected() {
+                // SAFETY: the waiter is in no queue, so the place is its owner's.
+                match unsafe { message.with(|slot| channel.put(slot)) } {
+                    Put::Done => return Poll::Ready(Offered::Accepted),
+                    Put::Closed => return Poll::Ready(Offered::Refused),
+                    Put::Full => {}
+                }
             }
         }
         // SAFETY: the place is pinned with the waiter, whose withdrawal begins the drop.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! # States of a waiter
-//! - `NEW`: in no queue, and it has never had a waker: there is nothing to take out or to drop. Left when it is given one.
+//! - `NEW`: in no queue, and without a waker: there is nothing to take out or to drop. Left when it is given one.
 //! - `OUT`: in no queue. Set by the owner, or by the owner's withdrawal.
 //! - `IN`: linked. Set by the owner under the lock.
 //! - `NOTIFIED`: unlinked by a peer, which has called (or is about to call) its waker: look again.
@@ -161,7 +161,7 @@ impl<S> Waiter<S> {
         self.kind == Kind::Committed
     }
 
-    /// Whether it has never been given a waker: it is in no queue, and dropping it does nothing.
+    /// Whether it is in no queue and has no waker: dropping it does nothing.
     #[inline]
     pub(crate) fn is_new(&self) -> bool {
         // Relaxed: only the owner takes it from `NEW` to another state.
@@ -249,6 +249,21 @@ impl<S> Waiter<S> {
     pub(crate) fn reset(&self) {
         debug_assert_ne!(self.state(), WaiterState::In, "a linked waiter is not reset");
         self.state.store(OUT, Relaxed);
+    }
+
+    /// As `reset`, by an owner that finds it finished or notified and has not given it a waker since: the peer took the one that it had.
+    #[inline]
+    pub(crate) fn renew(&self) {
+        debug_assert!(matches!(self.state(), WaiterState::Done | WaiterState::Notified), "it has been woken");
+        debug_assert!(!self.has_waker(), "the peer has taken it");
+        self.state.store(NEW, Relaxed);
+    }
+
+    fn has_waker(&self) -> bool {
+        let waker = self.waker.take();
+        let has_waker = waker.is_some();
+        self.waker.set(waker);
+        has_waker
     }
 
     /// Wins the right to complete it. Under the lock of its queue.
