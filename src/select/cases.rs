@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - `slot-outlives-case`: the slot that a case's result comes into is declared before the case, and borrowed by it.
-//! - `one-owner`: a case touches its place under the channel's lock, or while its waiter is in no queue.
+//! - `one-owner`: a case touches its place under the channel's lock, or while no peer can win it: its waiter is in no queue, or the
+//!   select's claim is withdrawn.
 
 use crate::channel::core::{Channel, Offer, Put, State, Target};
 use crate::channel::lock::ChannelLock;
@@ -52,8 +53,8 @@ pub trait Case {
     /// A case that was made for a frame is to lie in a future. It has not been enrolled yet.
     fn make_revocable(self: Pin<&mut Self>) {}
 
-    /// Tries to let it happen; the result is kept.
-    fn attempt(self: Pin<&mut Self>, _: &mut WakeList, _: Patience) -> bool {
+    /// Tries to let it happen, before the select waits in line; the result is kept.
+    fn attempt(self: Pin<&mut Self>, _: &mut WakeList) -> bool {
         false
     }
 
@@ -74,10 +75,8 @@ pub trait Case {
     /// A peer has completed it.
     fn settle(self: Pin<&mut Self>) {}
 
-    /// Polls it, outside all locks; the result is kept.
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> bool {
-        false
-    }
+    /// Tries to let it happen, outside all locks; the result is kept. No peer can win it meanwhile.
+    fn try_now(self: Pin<&mut Self>, cx: &mut Context<'_>, patience: Patience) -> bool;
 }
 
 /// Where the result of a case comes into. It does not drop what is in it: see `channel/slot.rs`.
@@ -361,8 +360,15 @@ impl<T> Case for ReceiveCase<'_, T> {
         unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(Target(None), false);
     }
 
-    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList, _: Patience) -> bool {
-        self.line.attempt(|state, slot| state.take(slot, wakes) || state.is_closed())
+    #[inline]
+    fn try_now(self: Pin<&mut Self>, _: &mut Context<'_>, _: Patience) -> bool {
+        let Some(channel) = self.line.channel else { return false };
+        // SAFETY: `one-owner`: no peer wins the case.
+        unsafe { self.line.place.with(|slot| channel.look(slot)) }.is_some()
+    }
+
+    fn attempt(self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
+        self.line.attempt(|state, slot| state.look(slot, wakes).is_some())
     }
 
     fn settle(self: Pin<&mut Self>) {
@@ -451,14 +457,23 @@ impl<T> Case for SendCase<'_, T> {
         unsafe { self.get_unchecked_mut() }.line.waiter = Waiter::new(offer, false);
     }
 
-    fn attempt(mut self: Pin<&mut Self>, wakes: &mut WakeList, patience: Patience) -> bool {
-        let happened = self.line.attempt(|state, slot| {
-            let put = match patience {
-                Patience::Waits => state.put(slot, wakes),
-                Patience::Leaves => state.put_now(slot, wakes),
-            };
-            put != Put::Full
-        });
+    #[inline]
+    fn try_now(mut self: Pin<&mut Self>, _: &mut Context<'_>, patience: Patience) -> bool {
+        let Some(channel) = self.line.channel else { return false };
+        // SAFETY: `one-owner`: no peer wins the case.
+        let put = unsafe {
+            self.line.place.with(|slot| match patience {
+                Patience::Waits => channel.put(slot),
+                Patience::Leaves => channel.change(|state, wakes| state.put_now(slot, wakes)),
+            })
+        };
+        // SAFETY: the waiter, which is pinned, is not moved.
+        unsafe { self.as_mut().get_unchecked_mut() }.happened = put != Put::Full;
+        put != Put::Full
+    }
+
+    fn attempt(mut self: Pin<&mut Self>, wakes: &mut WakeList) -> bool {
+        let happened = self.line.attempt(|state, slot| state.put(slot, wakes) != Put::Full);
         // SAFETY: the waiter, which is pinned, is not moved.
         unsafe { self.as_mut().get_unchecked_mut() }.happened = happened;
         happened
@@ -523,7 +538,7 @@ impl<F: Future> Case for FutureCase<'_, F> {
         if self.future.is_some() { CaseKind::Foreign } else { CaseKind::Disabled }
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+    fn try_now(self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
         // SAFETY: a structural projection: `future` is pinned, `output` is not.
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: as above.
@@ -562,7 +577,7 @@ impl Case for TimerCase<'_> {
         if self.alarm.is_some() { CaseKind::Timer } else { CaseKind::Disabled }
     }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+    fn try_now(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
         let Some(alarm) = self.alarm else { return false };
         match alarm.poll_alarm(cx) {
             Poll::Ready(moment) => {

@@ -24,7 +24,7 @@ use crate::channel::lock::ChannelLock;
 use crate::random;
 use crate::select::cases::{Case, CaseKind, Patience};
 use crate::wait::committed::Committed;
-use crate::wait::queue::{Claim, WakeList, waking};
+use crate::wait::queue::{Claim, WakeList};
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll};
@@ -36,6 +36,11 @@ pub trait Cases {
 
     /// One of them.
     fn get(&mut self, index: usize) -> Pin<&mut dyn Case>;
+
+    /// [`Case::try_now`] of one of them.
+    fn try_now(&mut self, index: usize, cx: &mut Context<'_>, patience: Patience) -> bool {
+        self.get(index).try_now(cx, patience)
+    }
 }
 
 impl Cases for () {
@@ -58,6 +63,15 @@ impl<C: Case, L: Cases> Cases for (Pin<&mut C>, L) {
         match index {
             0 => self.0.as_mut(),
             _ => self.1.get(index - 1),
+        }
+    }
+
+    /// By the case's own type: mostly this is all that a select does.
+    #[inline]
+    fn try_now(&mut self, index: usize, cx: &mut Context<'_>, patience: Patience) -> bool {
+        match index {
+            0 => self.0.as_mut().try_now(cx, patience),
+            _ => self.1.try_now(index - 1, cx, patience),
         }
     }
 }
@@ -97,8 +111,10 @@ impl Order for Vec<u32> {
 pub(crate) struct Engine<C: Cases, O: Order> {
     cases: C,
     claim: Claim,
-    /// The order of trying.
+    /// The order of trying; the first `settled` of it. The others are drawn when it is their turn: mostly the first case that is
+    /// tried happens.
     order: O,
+    settled: usize,
     /// The order of locking: by address. `None` until the cases are enrolled for the first time.
     locking: Option<O>,
     enrolled: bool,
@@ -108,22 +124,41 @@ pub(crate) struct Engine<C: Cases, O: Order> {
 
 impl<C: Cases, O: Order> Engine<C, O> {
     pub(crate) fn new(cases: C, biased: bool) -> Self {
-        let mut order = O::rising(cases.count());
-        if !biased {
-            shuffle(order.indices());
+        let count = cases.count();
+        Self {
+            cases,
+            claim: Claim::new(),
+            order: O::rising(count),
+            settled: if biased { count } else { 0 },
+            locking: None,
+            enrolled: false,
+            happened: None,
         }
-        Self { cases, claim: Claim::new(), order, locking: None, enrolled: false, happened: None }
     }
 
     /// Tries every case once, without waiting.
     pub(crate) fn look(&mut self, cx: &mut Context<'_>, patience: Patience) -> Option<usize> {
-        for &index in self.order.indices().iter() {
-            let index = index as usize;
-            if try_one(self.cases.get(index), cx, patience) {
+        for at in 0..self.order.indices().len() {
+            let index = self.settle(at);
+            if self.cases.try_now(index, cx, patience) {
                 return Some(index);
             }
         }
         None
+    }
+
+    /// The case to be tried after so many others, which are settled. (The steps of a shuffle, each made when it is needed.)
+    #[inline]
+    fn settle(&mut self, at: usize) -> usize {
+        let order = self.order.indices();
+        if at >= self.settled {
+            self.settled = at + 1;
+            let left = order.len() - at;
+            if left > 1 {
+                order.swap(at, at + random::below(left as u32) as usize);
+            }
+        }
+        order[at] as usize
     }
 
     /// One step of the select; `Ready` with the index of the case that has happened.
@@ -197,7 +232,7 @@ impl<C: Cases, O: Order> Engine<C, O> {
     fn attempt_locked(&mut self, wakes: &mut WakeList) -> Option<usize> {
         for &index in self.order.indices().iter() {
             let index = index as usize;
-            if self.cases.get(index).attempt(wakes, Patience::Waits) {
+            if self.cases.get(index).attempt(wakes) {
                 return Some(index);
             }
         }
@@ -270,21 +305,6 @@ impl<C: Cases, O: Order> Engine<C, O> {
     }
 }
 
-fn try_one(mut case: Pin<&mut dyn Case>, cx: &mut Context<'_>, patience: Patience) -> bool {
-    match case.kind() {
-        CaseKind::Disabled => false,
-        CaseKind::Timer | CaseKind::Foreign => case.poll(cx),
-        CaseKind::Channel => {
-            // SAFETY: the case borrows its channel.
-            let lock = unsafe { &*case.lock() };
-            waking(|wakes| {
-                let _guard = lock.guard();
-                case.as_mut().attempt(wakes, patience)
-            })
-        }
-    }
-}
-
 /// Calls `f` with each lock once.
 fn for_each_lock<C: Cases>(cases: &mut C, locking: &mut impl Order, f: impl Fn(&ChannelLock)) {
     let mut before: *const ChannelLock = ptr::null();
@@ -296,12 +316,6 @@ fn for_each_lock<C: Cases>(cases: &mut C, locking: &mut impl Order, f: impl Fn(&
             // SAFETY: the lock of a channel that its case borrows.
             f(unsafe { &*lock });
         }
-    }
-}
-
-fn shuffle(order: &mut [u32]) {
-    for last in (1..order.len()).rev() {
-        order.swap(last, random::below(last as u32 + 1) as usize);
     }
 }
 
