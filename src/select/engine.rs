@@ -27,7 +27,7 @@ use crate::wait::committed::Committed;
 use crate::wait::queue::{Claim, WakeList};
 use std::pin::Pin;
 use std::ptr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// The cases of one select, by index.
 pub trait Cases {
@@ -36,6 +36,20 @@ pub trait Cases {
 
     /// One of them.
     fn get(&mut self, index: usize) -> Pin<&mut dyn Case>;
+
+    /// [`Case::prepare`] of all.
+    fn prepare_all(&mut self, waker: &Waker) {
+        for index in 0..self.count() {
+            self.get(index).prepare(waker);
+        }
+    }
+
+    /// [`Case::withdraw`] of all.
+    fn withdraw_all(&mut self, wakes: &mut WakeList) {
+        for index in 0..self.count() {
+            self.get(index).withdraw(wakes);
+        }
+    }
 
     /// [`Case::try_now`] of one of them.
     fn try_now(&mut self, index: usize, cx: &mut Context<'_>, patience: Patience) -> bool {
@@ -66,6 +80,18 @@ impl<C: Case, L: Cases> Cases for (Pin<&mut C>, L) {
         }
     }
 
+    #[inline]
+    fn prepare_all(&mut self, waker: &Waker) {
+        self.0.as_mut().prepare(waker);
+        self.1.prepare_all(waker);
+    }
+
+    #[inline]
+    fn withdraw_all(&mut self, wakes: &mut WakeList) {
+        self.0.as_mut().withdraw(wakes);
+        self.1.withdraw_all(wakes);
+    }
+
     /// By the case's own type: mostly this is all that a select does.
     #[inline]
     fn try_now(&mut self, index: usize, cx: &mut Context<'_>, patience: Patience) -> bool {
@@ -76,15 +102,34 @@ impl<C: Case, L: Cases> Cases for (Pin<&mut C>, L) {
     }
 }
 
-/// An order of the cases, by their indices: an array for the macros, whose number of cases is known, else a vector.
+/// What a select keeps for each case: in arrays for the macros, whose number of cases is known, else in vectors.
 pub(crate) trait Order {
-    /// The indices from 0 on.
+    type Locks;
+
+    /// The cases' indices, from 0 on.
     fn rising(count: usize) -> Self;
 
     fn indices(&mut self) -> &mut [u32];
+
+    /// The cases' locks.
+    fn locks(count: usize, of: impl FnMut(usize) -> LockOf) -> Self::Locks;
+
+    fn as_slice(locks: &mut Self::Locks) -> &mut [LockOf];
 }
 
+/// The lock of a case; null for one without a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LockOf(*const ChannelLock);
+
+// SAFETY: as a reference to a lock, which is `Sync`: the case borrows the channel, and is borrowed by the engine for longer than this
+// is used.
+unsafe impl Send for LockOf {}
+// SAFETY: as above.
+unsafe impl Sync for LockOf {}
+
 impl<const N: usize> Order for [u32; N] {
+    type Locks = [LockOf; N];
+
     #[inline]
     fn rising(_: usize) -> Self {
         std::array::from_fn(|index| index as u32)
@@ -94,15 +139,35 @@ impl<const N: usize> Order for [u32; N] {
     fn indices(&mut self) -> &mut [u32] {
         self
     }
+
+    #[inline]
+    fn locks(_: usize, of: impl FnMut(usize) -> LockOf) -> [LockOf; N] {
+        std::array::from_fn(of)
+    }
+
+    #[inline]
+    fn as_slice(locks: &mut [LockOf; N]) -> &mut [LockOf] {
+        locks
+    }
 }
 
 impl Order for Vec<u32> {
+    type Locks = Vec<LockOf>;
+
     fn rising(count: usize) -> Self {
         (0..u32::try_from(count).expect("that many cases do not fit into memory")).collect()
     }
 
     fn indices(&mut self) -> &mut [u32] {
         self
+    }
+
+    fn locks(count: usize, of: impl FnMut(usize) -> LockOf) -> Vec<LockOf> {
+        (0..count).map(of).collect()
+    }
+
+    fn as_slice(locks: &mut Vec<LockOf>) -> &mut [LockOf] {
+        locks
     }
 }
 
@@ -115,8 +180,8 @@ pub(crate) struct Engine<C: Cases, O: Order> {
     /// tried happens.
     order: O,
     settled: usize,
-    /// The order of locking: by address. `None` until the cases are enrolled for the first time.
-    locking: Option<O>,
+    /// In the order of locking: by address. `None` until the cases are enrolled for the first time.
+    locks: Option<O::Locks>,
     enrolled: bool,
     /// A case's index, once it has happened.
     happened: Option<usize>,
@@ -130,7 +195,7 @@ impl<C: Cases, O: Order> Engine<C, O> {
             claim: Claim::new(),
             order: O::rising(count),
             settled: if biased { count } else { 0 },
-            locking: None,
+            locks: None,
             enrolled: false,
             happened: None,
         }
@@ -207,14 +272,12 @@ impl<C: Cases, O: Order> Engine<C, O> {
 
     /// With all locks held: tries the channels once more, then enrols on all that it is not enrolled on, and opens the claim.
     fn enrol(&mut self, cx: &mut Context<'_>) -> Option<usize> {
-        for index in 0..self.cases.count() {
-            self.cases.get(index).prepare(cx.waker());
-        }
+        self.cases.prepare_all(cx.waker());
         let mut wakes = WakeList::new();
         self.lock_all();
         let happened = self.attempt_locked(&mut wakes);
         match happened {
-            Some(_) => self.withdraw_locked(&mut wakes),
+            Some(_) => self.cases.withdraw_all(&mut wakes),
             None => {
                 // In the order of trying as well: of two cases on one channel the first to be enrolled is the first to be served.
                 for &index in self.order.indices().iter() {
@@ -245,7 +308,7 @@ impl<C: Cases, O: Order> Engine<C, O> {
         // The peer's last touch of the waiter is under its lock, which is taken here.
         self.lock_all();
         self.cases.get(index).settle();
-        self.withdraw_locked(&mut wakes);
+        self.cases.withdraw_all(&mut wakes);
         self.unlock_all();
         drop(wakes);
         self.done(index)
@@ -257,33 +320,26 @@ impl<C: Cases, O: Order> Engine<C, O> {
         }
         let mut wakes = WakeList::new();
         self.lock_all();
-        self.withdraw_locked(&mut wakes);
+        self.cases.withdraw_all(&mut wakes);
         self.unlock_all();
         self.enrolled = false;
-    }
-
-    /// Takes the waiters out.
-    fn withdraw_locked(&mut self, wakes: &mut WakeList) {
-        for index in 0..self.cases.count() {
-            self.cases.get(index).withdraw(wakes);
-        }
     }
 
     /// Locks the channels of all cases, each once, in the order of their addresses. Nothing that is done under the locks panics.
     fn lock_all(&mut self) {
         let cases = &mut self.cases;
-        let locking = self.locking.get_or_insert_with(|| {
-            let mut order = O::rising(cases.count());
-            order.indices().sort_unstable_by_key(|&index| cases.get(index as usize).lock().addr());
-            order
+        let locks = self.locks.get_or_insert_with(|| {
+            let mut locks = O::locks(cases.count(), |index| LockOf(cases.get(index).lock()));
+            O::as_slice(&mut locks).sort_unstable();
+            locks
         });
-        for_each_lock(cases, locking, ChannelLock::lock);
+        for_each_lock(O::as_slice(locks), ChannelLock::lock);
     }
 
     fn unlock_all(&mut self) {
-        if let Some(locking) = &mut self.locking {
+        if let Some(locks) = &mut self.locks {
             // SAFETY: `lock_all` has locked the same ones.
-            for_each_lock(&mut self.cases, locking, |lock| unsafe { lock.unlock() });
+            for_each_lock(O::as_slice(locks), |lock| unsafe { lock.unlock() });
         }
     }
 
@@ -306,10 +362,10 @@ impl<C: Cases, O: Order> Engine<C, O> {
 }
 
 /// Calls `f` with each lock once.
-fn for_each_lock<C: Cases>(cases: &mut C, locking: &mut impl Order, f: impl Fn(&ChannelLock)) {
-    let mut before: *const ChannelLock = ptr::null();
-    for &index in locking.indices().iter() {
-        let lock = cases.get(index as usize).lock();
+#[inline]
+fn for_each_lock(locks: &[LockOf], f: impl Fn(&ChannelLock)) {
+    let mut before = ptr::null();
+    for &LockOf(lock) in locks {
         // Null, which cases without a channel have, comes first.
         if !ptr::eq(lock, before) {
             before = lock;
