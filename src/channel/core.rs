@@ -138,6 +138,19 @@ impl<T> State<T> {
         if self.closed {
             return Put::Closed;
         }
+        if !self.receivers.is_empty() {
+            return self.put_for_receivers(message, wakes);
+        }
+        if !self.has_room() {
+            return Put::Full;
+        }
+        self.queue.push(message);
+        Put::Done
+    }
+
+    /// `put`, while receivers wait.
+    #[inline(never)]
+    fn put_for_receivers(&mut self, message: &mut Slot<T>, wakes: &mut WakeList) -> Put {
         while self.queue.is_empty() && self.receivers.front().is_some_and(Waiter::is_committed) {
             match self.receivers.complete_front(|target| hand_over(message, target)) {
                 Completion::Done(waker) => {
@@ -227,10 +240,11 @@ impl<T> State<T> {
             self.let_in(wakes);
             return true;
         }
-        self.is_rendezvous() && self.take_offer(into, wakes)
+        self.is_rendezvous() && !self.senders.is_empty() && self.take_offer(into, wakes)
     }
 
     /// Takes the message of the first offer.
+    #[inline(never)]
     fn take_offer(&mut self, into: &mut Slot<T>, wakes: &mut WakeList) -> bool {
         loop {
             let completion = self.senders.complete_front(|offer| match offer {
@@ -274,6 +288,7 @@ impl<T> State<T> {
         }
     }
 
+    #[inline(never)]
     fn let_one_in(&mut self, wakes: &mut WakeList) {
         let (queue, reserved) = (&mut self.queue, &mut self.reserved);
         let before = queue.len();
@@ -400,9 +415,9 @@ fn hand_over<T>(message: &mut Slot<T>, target: &mut Target<T>) {
     with_target(target, |slot| slot.move_from(message));
 }
 
-/// Whether the futures of one side had to wait lately. One that expects to wait gets its waker ready before it takes the lock, and
-/// takes it once; else it looks first, which is all that most do, and takes it a second time to enrol. A guess that is wrong costs a
-/// waker's clone, or the second lock.
+/// Whether those of one side had to wait lately. Who expects to wait gets its waker ready before it takes the lock, and takes it once;
+/// else it looks first, which is all that most do, and takes it a second time to enrol. A guess that is wrong costs what a wait
+/// prepares (a waker's clone), or the second lock.
 #[derive(Debug)]
 pub(crate) struct Expectation {
     /// Of std also in the models, for it orders nothing: under it either way is right.

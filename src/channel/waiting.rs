@@ -560,11 +560,14 @@ impl<T> Channel<T> {
     #[inline]
     #[track_caller]
     pub(super) fn send(&self, message: &mut Held<'_, T>, deadline: Option<Instant>) -> Result<(), Unsent> {
-        match self.put(message.slot()) {
-            Put::Done => Ok(()),
-            Put::Closed => Err(Unsent::Closed),
-            Put::Full => self.send_waiting(Some(message.place()), deadline),
+        if !self.sends.is_waiting_expected() {
+            match self.put(message.slot()) {
+                Put::Done => return Ok(()),
+                Put::Closed => return Err(Unsent::Closed),
+                Put::Full => {}
+            }
         }
+        self.send_waiting(Some(message.place()), deadline)
     }
 
     /// Offers the message of a frame's place, or asks for room.
@@ -593,10 +596,12 @@ impl<T> Channel<T> {
         into: &mut Held<'_, T>,
         deadline: Option<Instant>,
     ) -> Result<(), RecvTimeoutError> {
-        match self.look(into.slot()) {
-            Some(result) => result.map_err(RecvTimeoutError::from),
-            None => self.receive_waiting(into.place(), deadline),
+        if !self.receives.is_waiting_expected()
+            && let Some(result) = self.look(into.slot())
+        {
+            return result.map_err(RecvTimeoutError::from);
         }
+        self.receive_waiting(into.place(), deadline)
     }
 
     #[inline(never)]
