@@ -36,16 +36,18 @@ fn who_has_waited_long_is_handed_the_lock() {
     let _dog = common::watchdog!(60);
     let mutex = Mutex::new(());
     let held = mutex.lock();
-    let (mut first, second) = (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
+    let (mut first, mut second) = (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
     std::thread::sleep(Duration::from_millis(2)); // their patience, and more
     drop(held);
     let barged = mutex.try_lock().expect("the first is only called");
     assert_pending(&mut first);
     drop(barged);
     assert!(mutex.try_lock().is_none(), "it is the first one's by now");
-    let first = ready(first);
     let late = enrolled(mutex.lock_async());
-    drop(first);
+    drop(ready(first)); // calls the second
+    let barged = mutex.try_lock().expect("it is strict for one at a time");
+    assert_pending(&mut second);
+    drop(barged);
     assert!(mutex.try_lock().is_none(), "the second has waited as long");
     drop(ready(second));
     drop(ready(late));

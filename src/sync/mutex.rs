@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 ///
 /// # Fairness
 /// Unlocked, it is free for whoever comes; the first in line is woken to look for itself, and keeps its place if it comes too late.
-/// Who has then waited for a millisecond makes the mutex strict: it is handed over in the order in which it was asked for, and
-/// nobody barges in, until the line has been served or its next has not waited so long. So coroutines, threads and futures are all
-/// kept out for a millisecond and the turns of those before them, at most, and nobody waits for a switch while it is free. The
-/// price: a future that has been woken, or handed the lock, and is neither polled nor dropped holds up those behind it.
+/// One that comes too late after a millisecond in line is handed the lock next, and nobody barges in before. So nobody starves,
+/// coroutine, thread or future: each in line is passed by others for a millisecond, then until those before it have had their look
+/// and a turn; and nobody waits for a switch while the mutex is free. The price: a future that has been woken, or handed the lock,
+/// and is neither polled nor dropped holds up those behind it.
 /// [`Semaphore::new(1)`](super::Semaphore) is strict always.
 ///
 /// # Panics and cancellation
