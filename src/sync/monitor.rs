@@ -232,6 +232,8 @@ impl<R: Rule> Monitor<R> {
         if R::take_quickly(&self.shared, &mut request) { Some(request) } else { self.try_slowly(request) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn try_slowly(&self, mut request: R::Request) -> Option<R::Request> {
         let mut inner = lock(&self.inner);
         let alone = inner.queue.is_empty();
@@ -239,6 +241,7 @@ impl<R: Rule> Monitor<R> {
     }
 
     /// Waits for the grant: on a coroutine or a thread.
+    #[inline]
     #[track_caller]
     pub(super) fn wait(
         &self,
@@ -255,6 +258,7 @@ impl<R: Rule> Monitor<R> {
     }
 
     #[cold]
+    #[inline(never)]
     #[track_caller]
     fn wait_in_line(
         &self,

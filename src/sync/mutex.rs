@@ -93,6 +93,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     /// When it would wait and waiting is [forbidden](crate::wait::forbid).
+    #[inline]
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         match self.lock.wait(Asked::NEW, None) {
@@ -247,6 +248,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
         self.mutex.lock.unlock();
     }
