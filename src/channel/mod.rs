@@ -28,8 +28,8 @@
 //! - Nothing of the user's (a message's `Drop`, a waker) runs under the channel's lock.
 //!
 //! # Cost
-//! One lock a channel. A message moves straight from a sender to a waiting receiver. Nothing is allocated by a send or a receive,
-//! except when the queue grows; a new channel has no queue yet.
+//! One lock a channel, which an operation that need not wait takes once; one that waits, once or twice. A message moves straight from
+//! a sender to a waiting receiver. Nothing is allocated by a send or a receive, except when the queue grows; a new channel has no queue yet.
 
 pub mod broadcast;
 pub(crate) mod core;
