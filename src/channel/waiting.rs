@@ -515,10 +515,12 @@ impl<H: Handle<T>, T> Sending<H, T> {
         let message = &self.get_ref().message.0;
         // Mostly the first poll is the only one.
         if self.offering.waiter.state() == WaiterState::Out {
-            assert!(!self.is_over(), "a `SendFuture` was polled after it was ready, or cancelled");
+            // SAFETY: the waiter is in no queue, so the place is its owner's.
+            let is_there = unsafe { message.with(|slot| slot.is_full()) };
+            assert!(is_there, "a `SendFuture` was polled after it was ready, or cancelled");
             let channel = self.handle().channel();
             if !channel.sends.is_waiting_expected() {
-                // SAFETY: the waiter is in no queue, so the place is its owner's.
+                // SAFETY: as above.
                 match unsafe { message.with(|slot| channel.put(slot)) } {
                     Put::Done => return Poll::Ready(Offered::Accepted),
                     Put::Closed => return Poll::Ready(Offered::Refused),
