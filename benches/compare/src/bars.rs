@@ -361,25 +361,23 @@ fn profiles(page: &mut String, results: &Results, workload: &str) -> std::fmt::R
     if costs.is_empty() {
         return Ok(());
     }
-    let is_server = costs.iter().any(|cost| cost.cpu_ns.is_some());
-    let head = if is_server {
-        "CPU ns of a request (perf, 1 worker)"
-    } else {
-        "instructions of an operation (callgrind, 1 worker)"
-    };
-    writeln!(page, "| {head} | |\n|---|---:|")?;
+    writeln!(page, "<details><summary>Profile of ours and of the best peers</summary>\n")?;
+    writeln!(
+        page,
+        "| where an operation's cost is, with 1 worker: instructions by callgrind, CPU time by perf | |\n|---|---:|"
+    )?;
     for cost in costs {
-        writeln!(
-            page,
-            "| **{}** | **{}** |",
-            cost.competitor,
-            cost.instructions.or(cost.cpu_ns).map_or("–".into(), number)
-        )?;
+        let whole = match (cost.instructions, cost.cpu_ns) {
+            (Some(instructions), _) => format!("{} instructions", number(instructions)),
+            (None, Some(ns)) => format!("{} ns", number(ns)),
+            (None, None) => "–".into(),
+        };
+        writeln!(page, "| **{}** | **{whole}** |", cost.competitor)?;
         for (function, instructions) in &cost.functions {
             writeln!(page, "| `{}` | {} |", function.replace('|', "\\|"), number(*instructions))?;
         }
     }
-    writeln!(page)
+    writeln!(page, "\n</details>\n")
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) const MINUTES: f64 = 4.0;
 /// How many operations of a workload are counted: what the longer run has on top of the shorter one, and so without the start.
 const COUNTED: &[(&str, u64, u64)] = &[
     ("yield-1", 20_000, 40_000),
-    ("yield-1000", 50_000, 100_000),
+    ("yield-1000", 200_000, 400_000),
     ("spawn-join", 10_000, 20_000),
     ("alive", 5_000, 10_000),
     ("ping-pong", 10_000, 20_000),
@@ -39,7 +39,7 @@ const COUNTED: &[(&str, u64, u64)] = &[
     ("spawn-many", 20_000, 40_000),
     ("yield-many", 200_000, 400_000),
     ("ping-pong-oneshot", 5_000, 10_000),
-    ("timers", 5_000, 10_000),
+    ("timers", 2_000, 4_000),
     ("timeout-ready", 20_000, 40_000),
     ("arm-cancel", 20_000, 40_000),
     ("mutex", 50_000, 100_000),
@@ -69,8 +69,16 @@ struct Job {
     competitor: String,
     few: u64,
     many: u64,
-    /// Callgrind as well.
-    instructions: bool,
+    /// By what the instructions, or where the time goes, are counted.
+    tool: Tool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    None,
+    Callgrind,
+    /// Go does not run under callgrind. With so many operations.
+    Perf(u64),
 }
 
 /// Of those of the workloads that can be counted: ours, and the best peers by the rows.
@@ -82,7 +90,7 @@ pub(crate) fn measure(run: &Run, workloads: &[Workload], results: &Results) -> V
             println!("{tool} is not there: what it counts is left out");
         }
     }
-    let mut costs = side_by_side(run, &jobs(workloads, results, has_callgrind));
+    let mut costs = side_by_side(run, &jobs(workloads, results, has_callgrind, has("perf")));
     costs.extend(servers(run, workloads, results, has_strace, has("perf")));
     run.tell("");
     costs
@@ -112,7 +120,7 @@ fn servers(
             run.tell(&format!("costs · {} · {name}", workload.name));
             let system_calls =
                 counts_calls.then(|| told("system calls", name, system_calls(run, name))).flatten();
-            let profile = is_profiled.then(|| perf::profile(run, load, competitor, FUNCTIONS));
+            let profile = is_profiled.then(|| perf::of_server(run, load, competitor, FUNCTIONS));
             let (cpu_ns, functions) = profile.and_then(|result| told("profile", name, result)).unzip();
             costs.push(Cost {
                 workload: workload.name.to_owned(),
@@ -143,7 +151,7 @@ fn wanted<'a>(workload: &Workload, results: &'a Results) -> Vec<&'a str> {
     wanted
 }
 
-fn jobs(workloads: &[Workload], results: &Results, has_callgrind: bool) -> Vec<Job> {
+fn jobs(workloads: &[Workload], results: &Results, has_callgrind: bool, has_perf: bool) -> Vec<Job> {
     let verdicts = verdicts(results);
     let mut jobs = Vec::new();
     for &(name, few, many) in COUNTED {
@@ -161,8 +169,12 @@ fn jobs(workloads: &[Workload], results: &Results, has_callgrind: bool) -> Vec<J
             };
             // Threads are no tasks of one worker.
             if (competitor.standing == Standing::Ours || is_peer) && competitor.runs_on(1) {
-                let competitor = competitor.name.to_owned();
-                jobs.push(Job { workload: name, competitor, few, many, instructions: has_callgrind });
+                let tool = match (competitor.name.starts_with("go"), workload.work) {
+                    (true, Work::Operations(ops)) if has_perf => Tool::Perf(ops.quick),
+                    (false, _) if has_callgrind => Tool::Callgrind,
+                    _ => Tool::None,
+                };
+                jobs.push(Job { workload: name, competitor: competitor.name.to_owned(), few, many, tool });
             }
         }
         if name == "arm-cancel" {
@@ -173,7 +185,7 @@ fn jobs(workloads: &[Workload], results: &Results, has_callgrind: bool) -> Vec<J
                 competitor: competitor.to_owned(),
                 few,
                 many: 2 * few,
-                instructions: false,
+                tool: Tool::None,
             }));
         }
     }
@@ -208,17 +220,29 @@ fn cost(run: &Run, job: &Job, lane: usize) -> Cost {
     let counts = !job.competitor.starts_with("go");
     let allocations =
         counts.then(|| told(&what("allocations"), &job.competitor, allocations(run, job))).flatten();
-    let counted =
-        job.instructions.then(|| told(&what("instructions"), &job.competitor, instructions(run, job, lane)));
-    let counted = counted.flatten();
+    let competitor = job.competitor.as_str();
+    let counted = match job.tool {
+        Tool::Callgrind => told(&what("instructions"), competitor, instructions(run, job, lane)),
+        _ => None,
+    };
+    let profile = match job.tool {
+        Tool::Perf(ops) => {
+            let profile = perf::of_program(run, [job.workload, competitor], ops, lane, FUNCTIONS);
+            told(&what("profile"), competitor, profile)
+        }
+        _ => None,
+    };
+    let (cpu_ns, by_time) = profile.unzip();
+    let instructions = counted.as_ref().map(|counted| counted.total);
+    let functions = counted.map(|counted| counted.top(FUNCTIONS)).or(by_time).unwrap_or_default();
     Cost {
         workload: job.workload.to_owned(),
         competitor: job.competitor.clone(),
         allocations,
-        instructions: counted.as_ref().map(|counted| counted.total),
+        instructions,
         system_calls: None,
-        cpu_ns: None,
-        functions: counted.map_or(vec![], |counted| counted.top(FUNCTIONS)),
+        cpu_ns,
+        functions,
     }
 }
 
@@ -259,7 +283,7 @@ fn allocations(run: &Run, job: &Job) -> io::Result<f64> {
 /// Of all threads.
 fn instructions(run: &Run, job: &Job, lane: usize) -> io::Result<Counted> {
     let file = machine::target().join(format!("callgrind.{lane}.out"));
-    let tool = ["valgrind", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
+    let tool = ["valgrind", "-q", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
     let counted = |ops: u64| -> io::Result<Counted> {
         sample(run, &tool, job, ops, &[])?;
         Counted::parse(&fs::read_to_string(&file)?).ok_or_else(|| io::Error::other("callgrind gave no total"))

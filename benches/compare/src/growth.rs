@@ -35,15 +35,21 @@ const LINES: &[Line] = &[
     Line { what: "tasks: CPU ns to spawn, park, release and join one", workload: "alive", key: "cpu_ns" },
     Line { what: "tasks: bytes of a parked one", workload: "alive", key: "bytes_per_task" },
     Line { what: "timers: CPU ns for one, all told", workload: "timers", key: "cpu_ns" },
+    Line {
+        what: "timers: CPU ns to arm and cancel one beside so many armed",
+        workload: "arm-cancel-among",
+        key: "cpu_ns",
+    },
     Line { what: "connections: server CPU ns for an echo", workload: "echo", key: "cpu_ns" },
     Line { what: "connections: bytes of one", workload: "echo", key: "bytes_per_connection" },
 ];
 
 pub(crate) fn measure(run: &Run) -> Vec<Growth> {
     let mut growth: Vec<Growth> = Vec::new();
-    for workload in ["alive", "timers", "echo"] {
+    for workload in ["alive", "timers", "arm-cancel-among", "echo"] {
         let (counts, competitors): (&[u64], &[&str]) = match workload {
             "echo" => (CONNECTIONS, &["aqueduct-go", "aqueduct-async", "aqueduct-serve"]),
+            "arm-cancel-among" => (TASKS, &["aqueduct-async"]),
             _ => (TASKS, &["aqueduct-go", "aqueduct-async"]),
         };
         for &competitor in competitors {
@@ -67,7 +73,7 @@ pub(crate) fn print(growth: &[Growth]) {
 
 /// All figures of one workload at one number; those that fail are left out, aloud.
 fn point(run: &Run, growth: &mut Vec<Growth>, workload: &str, competitor: &'static str, count: u64) {
-    let rounds = if workload == "alive" { rounds(count) } else { 3 };
+    let rounds = if workload == "timers" || workload == "echo" { 3 } else { rounds(count) };
     let samples: Vec<Sample> = (0..rounds)
         .map_while(|_| {
             let sample = sample(run, workload, competitor, count);
@@ -101,7 +107,7 @@ fn sample(run: &Run, workload: &str, competitor: &'static str, count: u64) -> io
     let mut command = run.command(competitor, 1, &[]);
     command.args(["sample", workload, competitor, "--workers", "1", "--ops", &count.to_string()]);
     // To warm the timers up would take a second each time.
-    let warm = if workload == "timers" { 0 } else { WARM };
+    let warm = if workload == "alive" { WARM } else { 0 };
     command.args(["--warm", &warm.to_string()]);
     Ok(serde_json::from_str(process::output(&mut command, SAMPLE_LIMIT)?.0.trim())?)
 }

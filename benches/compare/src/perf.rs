@@ -1,26 +1,26 @@
-//! Where a server's CPU time goes, by `perf`'s samples.
+//! Where CPU time goes, by `perf`'s samples: of servers, most of whose time is the kernel's, and of what callgrind cannot run.
 
 use std::io;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use crate::machine;
+use workloads::Sample;
+
 use crate::plan::{Competitor, Load};
-use crate::process;
 use crate::run::{Run, SAMPLE_LIMIT};
+use crate::{callgrind, machine, process};
 
 /// The load runs longer than the samples are taken.
 const LOAD_MS: u64 = 1_600;
 const BEFORE: Duration = Duration::from_millis(400);
 
+/// CPU ns of an operation in all, and its parts.
+pub(crate) type Profile = (f64, Vec<(String, f64)>);
+
 /// CPU ns of a request in all, and where they go: the kernel's part, the program's part, and of that the functions that take most.
-pub(crate) fn profile(
-    run: &Run,
-    load: Load,
-    competitor: &Competitor,
-    count: usize,
-) -> io::Result<(f64, Vec<(String, f64)>)> {
+pub(crate) fn of_server(run: &Run, load: Load, competitor: &Competitor, count: usize) -> io::Result<Profile> {
     let file = machine::target().join("perf.data");
     let mut client = run.client();
     let server = run.server(competitor.name, 1, &mut client)?;
@@ -36,17 +36,36 @@ pub(crate) fn profile(
     let loaded = loading.join().map_err(|_| io::Error::other("the client panicked"))?;
     drop(server.end());
     recorded?;
-    let sample: workloads::Sample = serde_json::from_str(loaded?.0.trim())?;
+    let sample = serde_json::from_str(loaded?.0.trim())?;
+    parts(&reported(&file)?, sample, count)
+}
+
+/// The same of a program that takes one sample.
+pub(crate) fn of_program(
+    run: &Run,
+    [workload, competitor]: [&str; 2],
+    ops: u64,
+    lane: usize,
+    count: usize,
+) -> io::Result<Profile> {
+    let file = machine::target().join(format!("perf.{lane}.data"));
+    let tool = ["perf", "record", "-q", "-F", "1999", "-e", "cpu-clock", "-o", &file.display().to_string()];
+    let mut command = run.command(competitor, 1, &tool);
+    command.args(["sample", workload, competitor, "--workers", "1", "--ops", &ops.to_string()]);
+    let sample = serde_json::from_str(process::output(&mut command, SAMPLE_LIMIT)?.0.trim())?;
+    parts(&reported(&file)?, sample, count)
+}
+
+fn reported(file: &Path) -> io::Result<String> {
     let mut report = Command::new("perf");
-    report.arg("report").arg("-i").arg(&file);
+    report.arg("report").arg("-i").arg(file);
     report.args(["--stdio", "-q", "--no-children", "-g", "none", "-s", "symbol"]);
-    let (text, _) = process::output(&mut report, SAMPLE_LIMIT)?;
-    let each = sample.cpu_ns as f64 / sample.ops as f64;
-    Ok((each, parts(&text, each, count)))
+    Ok(process::output(&mut report, SAMPLE_LIMIT)?.0)
 }
 
 /// Lines like ` 12.34%  [k] tcp_sendmsg    -  -`; `[.]` is the program's.
-fn parts(text: &str, whole: f64, count: usize) -> Vec<(String, f64)> {
+fn parts(text: &str, sample: Sample, count: usize) -> io::Result<Profile> {
+    let whole = sample.cpu_ns as f64 / sample.ops as f64;
     let line = |line: &str| {
         let (share, rest) = line.trim().split_once('%')?;
         let share: f64 = share.parse().ok()?;
@@ -55,18 +74,17 @@ fn parts(text: &str, whole: f64, count: usize) -> Vec<(String, f64)> {
         Some((place == "[k]", name, share / 100.0 * whole))
     };
     let lines: Vec<_> = text.lines().filter_map(line).collect();
-    let sum =
-        |of_kernel: bool| lines.iter().filter(|(kernel, ..)| *kernel == of_kernel).map(|(_, _, ns)| ns).sum();
+    if lines.is_empty() {
+        return Err(io::Error::other("perf took no samples"));
+    }
+    let sum = |kernel: bool| lines.iter().filter(|line| line.0 == kernel).map(|line| line.2).sum();
     let mut parts = vec![
         ("the kernel, all of it".to_owned(), sum(true)),
         ("the program, all of it".to_owned(), sum(false)),
     ];
-    let own = lines
-        .into_iter()
-        .filter(|(kernel, ..)| !kernel)
-        .map(|(_, name, ns)| (crate::callgrind::short(&name), ns));
-    parts.extend(own.take(count));
-    parts
+    let own = lines.into_iter().filter(|(kernel, ..)| !kernel);
+    parts.extend(own.map(|(_, name, ns)| (callgrind::short(&name), ns)).take(count));
+    Ok((whole, parts))
 }
 
 #[cfg(test)]
@@ -77,7 +95,9 @@ mod tests {
     fn shares_become_times_and_the_kernels_functions_are_one() {
         let text = "    60.00%  [k] tcp_sendmsg      -      -\n    15.00%  [k] schedule   -   -\n\
                     \x20   20.00%  [.] <aqueduct::net::TcpStream as std::io::Read>::read      -      -\n     5.00%  [.] main   - -\n\n";
-        let parts = parts(text, 6_000.0, 1);
+        let sample = Sample { ops: 10, cpu_ns: 60_000, ..Sample::default() };
+        let (whole, parts) = parts(text, sample, 1).unwrap();
+        assert_eq!(whole, 6_000.0);
         assert_eq!(parts.len(), 3);
         assert_eq!((parts[0].1, parts[1].1), (4_500.0, 1_500.0));
         assert_eq!(parts[2], ("<aqueduct::net::TcpStream as std::io::Read>::read".to_owned(), 1_200.0));

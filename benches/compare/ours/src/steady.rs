@@ -1,19 +1,22 @@
 //! What is not compared and only counted: operations that must not allocate once they are under way.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use aqueduct::net::{TcpListener, TcpStream};
 use aqueduct::{go, spawn};
 use workloads::measure::Meter;
+use workloads::shapes::FAR;
 use workloads::{Job, Sample};
 
 const BRIEFLY: Duration = Duration::from_micros(1);
 
-/// One at a time: `sleep`, or `read-write`, an echo of 64 bytes between two tasks of this process. Of the latter `aqueduct-serve`
-/// has a kind too.
+/// One at a time: `sleep`; `arm-cancel-among`, beside so many timers that stay armed; or `read-write`, an echo of 64 bytes between two
+/// tasks of this process, of which `aqueduct-serve` has a kind too.
 pub(crate) fn run(job: &Job) -> Option<Sample> {
     let work: fn(&Job) -> io::Result<Sample> = match (job.workload.as_str(), job.runtime.as_str()) {
         ("sleep", "aqueduct-go") => |job| Ok(measured(job, || aqueduct::time::sleep(BRIEFLY))),
@@ -22,6 +25,9 @@ pub(crate) fn run(job: &Job) -> Option<Sample> {
             let sleeps = measured_async(job, async || aqueduct::time::Timer::after(BRIEFLY).await);
             spawn(sleeps).join().map_err(io::Error::other)
         },
+        ("arm-cancel-among", "aqueduct-async") => {
+            |job| spawn(arm_cancel_among(job.ops)).join().map_err(io::Error::other)
+        }
         ("read-write", "aqueduct-go" | "aqueduct-serve") => read_write,
         ("read-write", "aqueduct-async") => |job| spawn(read_write_async(job.clone())).wait_here(),
         _ => return None,
@@ -57,6 +63,35 @@ async fn measured_async<F: Future<Output = ()>>(job: Job, mut once: impl FnMut()
         once().await;
     }
     meter.stop(job.ops, vec![])
+}
+
+/// How often a timer is armed and cancelled, however many others there are.
+const ARMED_AND_CANCELLED: u64 = 200_000;
+
+async fn arm_cancel_among(others: u64) -> Sample {
+    // Deadlines like those of connections: some seconds from here, each its own.
+    let far = |i: u64| {
+        aqueduct::time::Timer::after(FAR + Duration::from_nanos(i.wrapping_mul(7_919) % 1_000_000_007))
+    };
+    let mut armed: Vec<_> = (0..others).map(|i| Box::pin(far(i))).collect();
+    for timer in &mut armed {
+        arm(timer.as_mut()).await;
+    }
+    let meter = Meter::start();
+    for i in 0..ARMED_AND_CANCELLED {
+        arm(pin!(far(i))).await;
+    }
+    let sample = meter.stop(ARMED_AND_CANCELLED, vec![]);
+    drop(armed);
+    sample
+}
+
+async fn arm(mut timer: Pin<&mut aqueduct::time::Timer>) {
+    poll_fn(|cx| {
+        assert!(timer.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn listener() -> io::Result<(TcpListener, SocketAddr)> {
