@@ -139,9 +139,6 @@ fn render(results: &Results) -> io::Result<()> {
     Ok(())
 }
 
-/// What a sample takes where no run has told.
-const SAMPLE_SECONDS: f64 = 1.0;
-
 /// Who takes part, and how long it will take by what the samples of the last run took.
 fn list(options: &Options, workloads: &[Workload]) {
     let last = read(&machine::benches().join("results.json")).ok();
@@ -154,7 +151,7 @@ fn list(options: &Options, workloads: &[Workload]) {
                 let row = row.and_then(|last| last.row(workload.name, workers));
                 let known = row.and_then(|row| row.entries.iter().find(|e| e.competitor == competitor.name));
                 let known = known.and_then(|entry| entry.summary("took_s"));
-                let sample = known.map_or(SAMPLE_SECONDS, |took: Summary| took.median);
+                let sample = known.map_or(workload.seconds(), |took: Summary| took.median);
                 seconds += sample * workload.rounds(options.rounds()) as f64;
             }
         }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::plan::Workload;
+use crate::plan::{Part, Workload};
 
 pub(crate) const USAGE: &str = "\
 usage: cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
 
   --quick            fewer operations and rounds
-  --all              also the competitors that have never been the best of their workload; they are left out otherwise
+  --all              also the competitors that have never been the best of their workload; they are left out otherwise,
+                     of all workloads or of those with one worker
   --only PATTERN     a workload of that name, or else all whose names contain it; may be given several times.
                      WORKLOAD:COMPETITOR narrows it to competitors whose names contain that, of all there are
   --workers LIST     1, 2 or 1,2 (default)
@@ -111,7 +112,10 @@ impl Options {
             });
             // A competitor that is named takes part, whatever it has been.
             let is_named = self.only.iter().any(|pattern| pattern.contains(':'));
-            workload.competitors.retain(|competitor| self.all || is_named || !competitor.only_in_all);
+            match self.all || is_named {
+                true => workload.competitors.iter_mut().for_each(|competitor| competitor.part = Part::Always),
+                false => workload.competitors.retain(|competitor| competitor.part != Part::InAll),
+            }
             (!workload.competitors.is_empty()).then_some(workload)
         });
         chosen.collect()

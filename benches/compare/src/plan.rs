@@ -30,8 +30,17 @@ pub(crate) struct Competitor {
     pub(crate) name: &'static str,
     pub(crate) colour: Colour,
     pub(crate) standing: Standing,
-    /// It has never been the best at this workload: it takes part when all are asked for.
-    pub(crate) only_in_all: bool,
+    pub(crate) part: Part,
+}
+
+/// When a competitor takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Always,
+    /// With one worker it has never been the best, and is left out unless all are asked for.
+    WithTwo,
+    /// It has never been the best.
+    InAll,
 }
 
 /// Which way is better.
@@ -124,20 +133,36 @@ impl Workload {
         }
     }
 
-    /// A sample of the timers waits for seconds, and its CPU time differs little between samples.
+    /// A sample of the timers waits for seconds, and its CPU time differs little between samples; so does memory.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
-        if self.name == "timers" { rounds.min(3) } else { rounds }
+        if matches!(self.name, "timers" | "echo-idle") { rounds.min(3) } else { rounds }
     }
 
-    /// Of those who take part unless all are asked for, `contenders` are the peers.
-    fn between(mut self, contenders: &[&str]) -> Self {
-        for competitor in &mut self.competitors {
-            competitor.only_in_all =
-                competitor.standing == Standing::Peer && !contenders.contains(&competitor.name);
+    /// What a sample takes, roughly, where no run has told.
+    pub(crate) fn seconds(&self) -> f64 {
+        match (self.name, self.work) {
+            ("alive", _) => 2.5,
+            ("timers", _) => 6.0,
+            (_, Work::Operations(_)) => 0.4,
+            (_, Work::Echo(load)) => 0.15 + (load.duration_ms as f64 + load.connections as f64 * 0.12) / 1e3,
+            (_, Work::Http(wrk)) => wrk.seconds as f64 + 0.3,
         }
+    }
+
+    /// The peers that take part unless all are asked for: `NAME`, or with two workers only: `NAME@2`.
+    fn between(mut self, contenders: &[&str]) -> Self {
+        for competitor in self.competitors.iter_mut().filter(|c| c.standing == Standing::Peer) {
+            let is_it = |contender: &&&str| contender.trim_end_matches("@2") == competitor.name;
+            competitor.part = match contenders.iter().find(is_it) {
+                None => Part::InAll,
+                Some(contender) if contender.ends_with("@2") => Part::WithTwo,
+                Some(_) => Part::Always,
+            };
+        }
+        let takes_part = |name: &str| self.competitors.iter().any(|c| c.name == name.trim_end_matches("@2"));
         debug_assert!(
-            contenders.iter().all(|name| self.competitors.iter().any(|c| c.name == *name)),
-            "{}: a contender takes no part",
+            contenders.iter().all(|name| takes_part(name)),
+            "{}: a contender is not there",
             self.name
         );
         self
@@ -145,14 +170,19 @@ impl Workload {
 }
 
 impl Competitor {
-    /// Some run on one worker only, threads on as many as there are.
+    /// Some run on one worker only, threads on as many as there are, and some are worth their time on two.
     pub(crate) fn runs_on(&self, workers: usize) -> bool {
         let runtime = self.name.split('/').next().unwrap_or_default();
-        match runtime {
-            "tokio-ct" | "smol-ex" | "epoll" | "corosensei" => workers == 1,
-            "threads" => workers == 2,
-            _ => true,
-        }
+        let contends = match self.part {
+            Part::WithTwo => workers >= 2,
+            Part::Always | Part::InAll => true,
+        };
+        contends
+            && match runtime {
+                "tokio-ct" | "smol-ex" | "epoll" | "corosensei" => workers == 1,
+                "threads" => workers == 2,
+                _ => true,
+            }
     }
 }
 
@@ -168,7 +198,7 @@ pub(crate) fn competitor(name: &'static str) -> Competitor {
         ("corosensei" | "epoll", _) | (_, "smol-global/std-mutex") => Standing::Limit,
         _ => Standing::Peer,
     };
-    Competitor { name, colour, standing, only_in_all: false }
+    Competitor { name, colour, standing, part: Part::Always }
 }
 
 fn competitors(lists: &[&[&'static str]], but: &[&str]) -> Vec<Competitor> {
@@ -193,7 +223,7 @@ mod tests {
             for workers in [1, 2] {
                 let of = |standing| {
                     let taking_part =
-                        workload.competitors.iter().filter(|c| !c.only_in_all && c.runs_on(workers));
+                        workload.competitors.iter().filter(|c| c.part != Part::InAll && c.runs_on(workers));
                     taking_part.filter(|c| c.standing == standing).count()
                 };
                 let (ours, peers) = (of(Standing::Ours), of(Standing::Peer));

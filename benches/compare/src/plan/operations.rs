@@ -58,15 +58,15 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(5_000_000, 500_000, 50_000),
             competitors: competitors(&[RUNTIMES, &["corosensei"]], none),
         }
-        .between(&["go", "may", "smol-ex", "smol-global"]),
+        .between(&["go", "may", "smol-ex", "smol-global@2"]),
         Workload {
             name: "yield-1000",
             title: "1,000 tasks yield side by side",
             metrics: metrics![wall("ns per yield")],
-            work: of(10_000_000, 1_000_000, 50_000),
+            work: of(5_000_000, 1_000_000, 50_000),
             competitors: competitors(&[RUNTIMES, &["corosensei"]], none),
         }
-        .between(&["go", "may", "tokio-ct", "tokio-mt"]),
+        .between(&["go", "may", "tokio-ct", "tokio-mt@2"]),
         Workload {
             name: "spawn-join",
             title: "Spawn and join empty tasks, in batches of 1,000",
@@ -74,7 +74,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(1_000_000, 100_000, 20_000),
             competitors: spawning(),
         }
-        .between(&["go", "tokio-ct", "smol-ex", "smol-global"]),
+        .between(&["go", "tokio-ct", "smol-ex", "smol-global@2"]),
         Workload {
             name: "alive",
             title: "1,000,000 tasks parked at once, then released and joined",
@@ -85,7 +85,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(1_000_000, 100_000, 0),
             competitors: competitors(&[RUNTIMES], none),
         }
-        .between(&["go", "may", "tokio-ct", "smol-ex", "smol-global"]),
+        .between(&["go", "may", "tokio-ct", "smol-ex", "smol-global@2"]),
         Workload {
             name: "ping-pong",
             title: "Ping-pong over two rendezvous channels (capacity 1 where there is none)",
@@ -96,10 +96,9 @@ pub(super) fn workloads() -> Vec<Workload> {
         .between(&[
             "go",
             "may",
-            "tokio-ct/kanal",
             "tokio-mt/kanal",
             "smol-global/kanal",
-            "tokio-ct/flume",
+            "tokio-mt/mpsc@2",
             "threads/kanal",
             "threads/crossbeam",
         ]),
@@ -113,9 +112,9 @@ pub(super) fn workloads() -> Vec<Workload> {
         .between(&[
             "go",
             "may",
-            "tokio-ct/kanal",
             "tokio-mt/kanal",
-            "smol-global/kanal",
+            "smol-ex/kanal",
+            "smol-global/kanal@2",
             "threads/kanal",
             "threads/crossbeam",
         ]),
@@ -129,10 +128,9 @@ pub(super) fn workloads() -> Vec<Workload> {
         .between(&[
             "go",
             "may",
-            "tokio-ct/kanal",
             "tokio-mt/kanal",
             "smol-ex/kanal",
-            "smol-global/kanal",
+            "smol-global/kanal@2",
             "threads/kanal",
             "threads/crossbeam",
         ]),
@@ -140,24 +138,24 @@ pub(super) fn workloads() -> Vec<Workload> {
             name: "select",
             title: "Select over 4 rendezvous channels, a producer for each",
             metrics: metrics![wall("ns per message")],
-            work: of(2_000_000, 200_000, 10_000),
+            work: of(1_000_000, 200_000, 10_000),
             competitors: selects(),
         }
         .between(&[
             "go",
             "may",
             "tokio-ct/flume",
-            "smol-ex/flume",
-            "smol-global/flume",
             "tokio-ct/mpsc",
-            "tokio-mt/mpsc",
+            "smol-ex/flume",
+            "smol-global/flume@2",
+            "tokio-mt/mpsc@2",
             "threads/crossbeam",
         ]),
         Workload {
             name: "select-buffered",
             title: "Select over 4 channels of capacity 128",
             metrics: metrics![wall("ns per message")],
-            work: of(4_000_000, 400_000, 10_000),
+            work: of(3_000_000, 400_000, 10_000),
             competitors: competitors(
                 &[SHARED_CHANNELS, TOKIO_MPSC, THREADS],
                 &[&kanal[..], &["may"]].concat(),
@@ -167,8 +165,8 @@ pub(super) fn workloads() -> Vec<Workload> {
             "go",
             "tokio-ct/flume",
             "smol-global/flume",
-            "tokio-mt/flume",
-            "tokio-mt/async-channel",
+            "tokio-mt/flume@2",
+            "tokio-mt/async-channel@2",
             "threads/crossbeam",
         ]),
         Workload {
@@ -184,8 +182,8 @@ pub(super) fn workloads() -> Vec<Workload> {
             "tokio-ct/flume",
             "tokio-ct/mpsc",
             "smol-ex/flume",
-            "smol-global/flume",
-            "tokio-mt/mpsc",
+            "smol-global/flume@2",
+            "tokio-mt/flume@2",
             "threads/crossbeam",
         ]),
         Workload {
@@ -200,10 +198,10 @@ pub(super) fn workloads() -> Vec<Workload> {
             "go/cap10",
             "smol-ex/kanal",
             "smol-ex/flume",
-            "smol-global/kanal",
-            "smol-global/flume",
-            "tokio-mt/kanal",
-            "tokio-mt/mpsc",
+            "smol-global/kanal@2",
+            "smol-global/flume@2",
+            "tokio-mt/kanal@2",
+            "tokio-mt/mpsc@2",
         ]),
         Workload {
             name: "sieve",
@@ -212,7 +210,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(2_000, 600, 50),
             competitors: tasks(),
         }
-        .between(&["go", "may", "tokio-ct/kanal", "tokio-mt/kanal", "smol-global/kanal"]),
+        .between(&["go", "may", "tokio-mt/kanal", "tokio-mt/mpsc", "smol-global/kanal@2"]),
         Workload {
             name: "chained-spawn",
             title: "A chain of 1,000 tasks, each spawned by the one before",
@@ -220,7 +218,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(1_500_000, 50_000, 10_000),
             competitors: spawning(),
         }
-        .between(&["go", "futures-pool", "tokio-ct", "smol-ex", "tokio-mt"]),
+        .between(&["go", "futures-pool", "tokio-ct", "smol-ex", "tokio-mt@2"]),
         Workload {
             name: "spawn-many",
             title: "10,000 tasks spawned, none joined",
@@ -228,7 +226,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(1_000_000, 100_000, 10_000),
             competitors: spawning(),
         }
-        .between(&["go", "futures-pool", "smol-ex", "smol-global"]),
+        .between(&["go", "futures-pool", "smol-ex", "smol-global@2"]),
         Workload {
             name: "yield-many",
             title: "200 tasks yield 1,000 times each",
@@ -236,7 +234,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(6_000_000, 1_000_000, 1),
             competitors: competitors(&[RUNTIMES], none),
         }
-        .between(&["go", "may", "tokio-ct", "tokio-mt"]),
+        .between(&["go", "may", "tokio-ct", "tokio-mt@2"]),
         Workload {
             name: "ping-pong-oneshot",
             title: "1,000 pairs of tasks, a ping and a pong over oneshot channels each",
@@ -244,7 +242,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(500_000, 50_000, 5_000),
             competitors: competitors(&[RUNTIMES], &["may"]),
         }
-        .between(&["go", "tokio-ct", "tokio-mt", "smol-ex", "smol-global"]),
+        .between(&["go", "tokio-ct", "smol-ex", "tokio-mt@2", "smol-global@2"]),
         Workload {
             name: "timers",
             title: "1,000,000 sleeping tasks, deadlines spread over 1 s",
@@ -255,7 +253,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(1_000_000, 100_000, 0),
             competitors: competitors(&[RUNTIMES], none),
         }
-        .between(&["go", "may", "tokio-ct", "tokio-mt", "smol-global"]),
+        .between(&["go", "may", "tokio-ct", "tokio-mt@2", "smol-global@2"]),
         Workload {
             name: "timeout-ready",
             title: "A timeout around an operation that is ready",
@@ -270,7 +268,7 @@ pub(super) fn workloads() -> Vec<Workload> {
                 })
                 .collect(),
         }
-        .between(&["go", "tokio-ct", "tokio-mt"]),
+        .between(&["go", "tokio-ct", "tokio-mt@2"]),
         Workload {
             name: "arm-cancel",
             title: "Arm a timer of 10 s, cancel it",
@@ -278,7 +276,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(2_000_000, 300_000, 10_000),
             competitors: competitors(&[RUNTIMES], &["may"]),
         }
-        .between(&["go", "tokio-mt", "smol-ex", "smol-global"]),
+        .between(&["go", "tokio-mt@2", "smol-ex", "smol-global"]),
         Workload {
             name: "mutex",
             title: "1,000 tasks lock and unlock one mutex again and again",
@@ -286,6 +284,6 @@ pub(super) fn workloads() -> Vec<Workload> {
             work: of(5_000_000, 1_000_000, 10_000),
             competitors: competitors(&[RUNTIMES, &["smol-global/std-mutex"]], none),
         }
-        .between(&["go", "may", "smol-ex", "smol-global"]),
+        .between(&["go", "may", "smol-ex", "smol-global@2"]),
     ]
 }

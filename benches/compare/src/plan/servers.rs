@@ -53,8 +53,8 @@ fn echo(name: &'static str, title: &'static str, metrics: &'static [Metric], loa
 }
 
 pub(super) fn workloads() -> Vec<Workload> {
-    let contenders = ["go", "may", "tokio-ct", "tokio-mt", "smol-global"];
-    let large = ["go/large", "may/large", "tokio-ct/large", "tokio-mt/large", "smol-global/large"];
+    let contenders = ["go", "may", "tokio-ct", "tokio-mt@2", "smol-global"];
+    let large = ["go/large", "may/large", "tokio-ct/large", "tokio-mt/large@2", "smol-global/large"];
     let mut idle = echo(
         "echo-idle",
         "10,000 connections that idle after one echo",
@@ -82,7 +82,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             "echo-10000-active",
             "Echo, 10,000 connections, all active, 64 B",
             ALL,
-            Load { connections: 10_000, active: 10_000, duration_ms: 1_000, ..ECHO },
+            Load { connections: 10_000, active: 10_000, duration_ms: 800, ..ECHO },
         )
         .between(&contenders),
         echo(
@@ -106,7 +106,7 @@ pub(super) fn workloads() -> Vec<Workload> {
             Load { connections: 16, active: 16, cycles: 2_000, ..ECHO },
         )
         .between(&contenders),
-        idle.between(&["go", "tokio-mt", "smol-global", "tokio-ct/shared-buffer"]),
+        idle.between(&["go", "tokio-mt@2", "smol-global", "tokio-ct/shared-buffer"]),
         Workload {
             name: HTTP,
             title: "HTTP/1.1 hello, `wrk -t1 -c100`",
