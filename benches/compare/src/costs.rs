@@ -24,7 +24,7 @@ pub(crate) const MINUTES: f64 = 4.0;
 /// How many operations of a workload are counted: what the longer run has on top of the shorter one, and so without the start.
 const COUNTED: &[(&str, u64, u64)] = &[
     ("yield-1", 20_000, 40_000),
-    ("yield-1000", 200_000, 400_000),
+    ("yield-1000", 50_000, 100_000),
     ("spawn-join", 10_000, 20_000),
     ("alive", 5_000, 10_000),
     ("ping-pong", 10_000, 20_000),
@@ -271,10 +271,10 @@ fn sample(run: &Run, tool: &[&str], job: &Job, ops: u64, more: &[&str]) -> io::R
     Ok(process::output(command.args(more), TOOL_LIMIT)?.0)
 }
 
-/// Between the warm-up, which is as long, and the end.
+/// Between the warm-up, which is as long, and the end. At full speed more can be counted, and the tasks of a start weigh less.
 fn allocations(run: &Run, job: &Job) -> io::Result<f64> {
-    let warm = job.few.to_string();
-    let text = sample(run, &[], job, job.few, &["--allocations", "--warm", &warm])?;
+    let ops = if job.tool == Tool::None { job.few } else { 10 * job.few };
+    let text = sample(run, &[], job, ops, &["--allocations", "--warm", &ops.to_string()])?;
     let sample: Sample = serde_json::from_str(text.trim())?;
     let allocations = sample.allocations.ok_or_else(|| io::Error::other("the program did not count"))?;
     Ok(allocations as f64 / sample.ops as f64)
