@@ -118,8 +118,6 @@ pub(crate) struct Record {
     pub(crate) lane: Cell<Option<Lane>>,
     /// Set by the base: the loop shall return when it is resumed.
     pub(crate) retire: Cell<bool>,
-    /// Whether the run in progress has completed its task.
-    pub(crate) completed: Cell<bool>,
     /// The stack has been trimmed since the coroutine parked.
     pub(crate) trimmed: Cell<bool>,
 }
@@ -135,7 +133,6 @@ impl Record {
             state: Cell::new(State::Running),
             suspended: Cell::new(Suspended::Idle),
             retire: Cell::new(false),
-            completed: Cell::new(false),
             trimmed: Cell::new(false),
             depth: Cell::new(0),
             parked_round: Cell::new(0),

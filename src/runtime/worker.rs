@@ -186,7 +186,7 @@ impl Base {
     }
 
     fn stash(self, runnable: Runnable) -> Pick {
-        let lane = runnable.metadata().lane;
+        let lane = runnable.header().lane;
         self.here.local().stash.set(Some(runnable));
         Pick::Loop(lane)
     }
@@ -478,7 +478,7 @@ impl Loop {
 
     /// Passes a runnable of another lane to the base.
     fn mine(&self, runnable: Runnable) -> Option<Runnable> {
-        if runnable.metadata().lane == self.lane {
+        if runnable.header().lane == self.lane {
             return Some(runnable);
         }
         self.here.local().stash.set(Some(runnable));
@@ -487,9 +487,8 @@ impl Loop {
 
     fn run_task(&self, runnable: Runnable) {
         let home = self.here.shared();
-        let header: *const Header = runnable.metadata();
-        // SAFETY: the runnable keeps the header up to `run`; afterwards it is used only if the task has completed, when the
-        // registry still keeps it (`kept-by-registry`).
+        let header: *const Header = runnable.header();
+        // SAFETY: the runnable keeps the header up to `run`; it is not used afterwards.
         let header = unsafe { &*header };
         let starts = header.kind == Kind::Coroutine;
         if starts {
@@ -510,14 +509,13 @@ impl Loop {
         header.set_worker(home.index());
         home.running_task.store(header.id, Relaxed);
         self.here.local().reset_budget();
-        self.record.completed.set(false);
         self.record.task.set(header);
-        runnable.run();
+        let ended = runnable.run();
         self.record.task.set(ptr::null());
         home.running_task.store(0, Relaxed);
         home.moved();
-        if self.record.completed.get() {
-            home.scheduler().finish(header);
+        if let Some(ended) = ended {
+            home.scheduler().finish(ended);
         }
         if starts {
             home.started.store(home.started.load(Relaxed) - 1, Relaxed);
@@ -589,6 +587,7 @@ impl Base {
         // Wakers of others may run user code, so they are called by a loop; no task is left, so nothing else is.
         self.run(|| !self.here.local().has_wakes(), |_| ());
         self.retire_all();
+        self.here.local().memory.clear();
         coroutine::trim_pool(usize::MAX);
     }
 }

@@ -1,19 +1,21 @@
-//! The metadata of a task: it lies in the task's one allocation, beside async-task's own header.
+//! The header of a task: the part of its one allocation that does not depend on its type; see `cell.rs`.
 //!
 //! # Who may touch what
 //! - *fixed*: written before the task is published, never again.
 //! - *any thread*: atomics.
-//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and async-task's state word orders
-//!   one runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
+//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and the state word orders one
+//!   runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
 //! - *shard*: under the lock of the registry shard that the task was entered in.
 //!
 //! # Invariants
-//! - `kept-by-registry`: from its entry in the registry until its removal the allocation is alive, for the registry holds
-//!   a waker of it. Removal follows the last run.
+//! - `kept-by-registry`: from its entry in the registry until its removal the allocation is alive, for the task's own reference is
+//!   dropped after the removal (`Ended`). Removal follows the last run.
 
 use crate::coroutine::Class;
 use crate::runtime::{Home, Link, LinkKind, Scheduler};
 use crate::task::cancel::CancelCell;
+use crate::task::cell::VTable;
+use crate::task::word::Word;
 use crate::wait::Extras;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,11 +23,9 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64};
-use std::task::Waker;
 use std::time::Duration;
 
-/// The right to run a task once.
-pub(crate) type Runnable = async_task::Runnable<Header>;
+pub(crate) use crate::task::cell::Runnable;
 
 /// What kind of thing a task runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +66,7 @@ pub(crate) struct Header {
     link: Link,
 
     // any thread
+    pub(crate) word: Word,
     pub(crate) cancel: CancelCell,
     wait_site: AtomicPtr<Location<'static>>,
     // fixed
@@ -99,16 +100,12 @@ pub(crate) struct Header {
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
     rare: AtomicPtr<Rare>,
 
-    // runner
-    /// The raw `Runnable` while the link stands for it in an inbox.
-    pub(crate) raw: Cell<*mut ()>,
-
     // shard
     pub(crate) previous: Cell<*const Header>,
     pub(crate) next: Cell<*const Header>,
-    pub(crate) waker: Cell<Option<Waker>>,
 
     // fixed
+    pub(crate) vtable: &'static VTable,
     pub(crate) spawn_site: &'static Location<'static>,
 }
 
@@ -141,9 +138,11 @@ pub(crate) fn take_ids(count: u64) -> u64 {
 }
 
 impl Header {
-    pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64) -> Self {
+    pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64, vtable: &'static VTable) -> Self {
         Self {
             link: Link::new(LinkKind::Task),
+            word: Word::new(),
+            vtable,
             scheduler: traits.scheduler,
             id,
             kind: traits.kind,
@@ -156,7 +155,6 @@ impl Header {
             state: AtomicU8::new(State::Ready as u8),
             worker: AtomicU16::new(0),
             wait_site: AtomicPtr::new(ptr::null_mut()),
-            raw: Cell::new(ptr::null_mut()),
             placed: Cell::new(ANY),
             throws: Cell::new(0),
             guarded: Cell::new(false),
@@ -165,7 +163,6 @@ impl Header {
             rare: AtomicPtr::new(traits.name.map_or(ptr::null_mut(), |name| Rare::new(Some(name)))),
             previous: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
-            waker: Cell::new(None),
         }
     }
 
@@ -222,11 +219,6 @@ impl Header {
 
     pub(crate) fn take_extras(&self) -> Option<Extras> {
         Some(self.rare()?.extras.take())
-    }
-
-    pub(crate) fn link(&self) -> ptr::NonNull<Link> {
-        // The provenance must cover the whole header: it is cast back when the link is taken.
-        ptr::NonNull::from(self).cast()
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -306,6 +298,6 @@ impl fmt::Debug for Header {
     }
 }
 
-/// Ten thousand idle connections are to cost little more than a page each.
+/// A million idle futures are to cost little.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
-const _: () = assert!(size_of::<Header>() <= 128);
+const _: () = assert!(size_of::<Header>() <= 136);
