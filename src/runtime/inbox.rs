@@ -50,6 +50,17 @@ impl Link {
     pub(crate) fn kind(&self) -> LinkKind {
         self.kind
     }
+
+    /// The next in the list that the link is in. For the injector, which has a lock: Relaxed.
+    #[inline]
+    pub(super) fn next(&self) -> *mut Link {
+        self.next.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set_next(&self, next: *mut Link) {
+        self.next.store(next, Relaxed);
+    }
 }
 
 impl fmt::Debug for Link {

@@ -15,11 +15,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-/// Sizes differ by so much; the allocator's granularity.
+/// The smallest size, and by how much one differs from the next. The usual allocators hand out multiples of 16 bytes, of which glibc
+/// keeps 8 for itself.
+const SMALLEST: usize = 24;
 const STEP: usize = 16;
-/// Blocks up to this size are kept.
-const LARGEST: usize = 768;
-const CLASSES: usize = LARGEST / STEP;
+const CLASSES: usize = 48;
 
 /// Bytes kept of a size: a thousand tasks of the usual sizes. Guessed.
 const KEPT: usize = 256 << 10;
@@ -97,7 +97,7 @@ impl fmt::Debug for Blocks {
 
 #[inline]
 const fn size(class: usize) -> usize {
-    (class + 1) * STEP
+    SMALLEST + class * STEP
 }
 
 #[inline]
@@ -111,8 +111,8 @@ const fn layout(class: usize) -> Layout {
 /// The class of a layout, if blocks of it are kept.
 #[inline]
 const fn class(of: Layout) -> Option<usize> {
-    let kept = ENABLED && of.size() > 0 && of.size() <= LARGEST && of.align() <= STEP;
-    if kept { Some((of.size() - 1) / STEP) } else { None }
+    let class = of.size().saturating_sub(SMALLEST).div_ceil(STEP);
+    if ENABLED && class < CLASSES && of.align() <= STEP { Some(class) } else { None }
 }
 
 /// Memory for a task. `here`: the home that the caller drives, if any.

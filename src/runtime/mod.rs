@@ -5,7 +5,7 @@
 //!
 //! # Map
 //! - [`worker`](self) the loop: base and loop coroutines · `home` what belongs to one worker · `record` coroutine records,
-//!   their wakers and states · `inbox`, `run_queue`, `ready` the queues · `idle`, `sleep`, `sentinel` falling asleep, searching,
+//!   their wakers and states · `inbox`, `run_queue`, `ready`, `injector` the queues · `idle`, `sleep`, `sentinel` falling asleep, searching,
 //!   watching · `trim` memory of idle stacks · `memory` memory of tasks
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
@@ -21,6 +21,7 @@ mod handle;
 pub(crate) mod home;
 mod idle;
 mod inbox;
+mod injector;
 mod local;
 pub(crate) mod memory;
 mod ready;

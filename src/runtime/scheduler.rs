@@ -9,12 +9,12 @@ use crate::runtime::builder::{Config, WaitsInPoll};
 use crate::runtime::current;
 use crate::runtime::home::Home;
 use crate::runtime::idle::Idle;
+use crate::runtime::injector::Injector;
 use crate::runtime::registry::Registry;
 use crate::runtime::report::Report;
 use crate::task::cell::{self, Ended};
 use crate::task::header::{self, Header, Kind, Lane, Runnable, State, Traits};
 use crate::task::join::JoinHandle;
-use concurrent_queue::ConcurrentQueue;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -26,7 +26,7 @@ pub(crate) struct Scheduler {
     homes: Box<[&'static Home]>,
     registry: Registry,
     /// Runnables from off the workers, and what did not fit a worker's queue.
-    pub(crate) injector: ConcurrentQueue<Runnable>,
+    pub(crate) injector: Injector,
     pub(crate) idle: Idle,
     config: Config,
     /// Worker threads that have ended.
@@ -44,7 +44,7 @@ impl Scheduler {
         let scheduler: &'static Self = Box::leak(Box::new(Self {
             registry: Registry::new(homes.len()),
             homes,
-            injector: ConcurrentQueue::unbounded(),
+            injector: Injector::new(),
             idle: Idle::new(),
             config,
             ended: AtomicUsize::new(0),
@@ -197,15 +197,9 @@ impl Scheduler {
 
     /// Puts a runnable where every worker looks, and wakes one for it.
     pub(crate) fn inject(&self, runnable: Runnable) {
-        self.push_injector(runnable);
+        self.injector.push(runnable);
         if !self.idle.someone_searches() {
             self.wake_one();
-        }
-    }
-
-    fn push_injector(&self, runnable: Runnable) {
-        if self.injector.push(runnable).is_err() {
-            unreachable!("the injector is unbounded and never closed");
         }
     }
 
@@ -322,7 +316,7 @@ fn push_stealable(here: current::CurrentHome, runnable: Runnable) {
     if let Err(raw) = home.queue.push(runnable.into_raw()) {
         // SAFETY: the pointer came from `into_raw` just now. The owner looks at the injector itself, so nobody need be
         // woken for what does not fit: the length below decides as for any other push.
-        scheduler.push_injector(unsafe { Runnable::from_raw(raw) });
+        scheduler.injector.push(unsafe { Runnable::from_raw(raw) });
     }
     let workers = scheduler.homes.len();
     if workers > 1 && home.queue.len() > 1 && scheduler.idle.seems_worth_waking(workers) {

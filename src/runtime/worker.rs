@@ -251,13 +251,11 @@ impl Base {
         }
         let share = injector.len() / scheduler.homes().len() + 1;
         let mut any = false;
-        for _ in 0..share.min(INJECTOR_BATCH) {
-            let Ok(runnable) = injector.pop() else { break };
+        for runnable in injector.take(share.min(INJECTOR_BATCH)) {
             any = true;
             if let Err(raw) = self.home().queue.push(runnable.into_raw()) {
                 // SAFETY: the pointer came from `into_raw` just now.
                 self.here.local().ready.push_task(unsafe { Runnable::from_raw(raw) });
-                break;
             }
         }
         any

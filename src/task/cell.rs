@@ -180,7 +180,7 @@ pub(crate) unsafe fn new<F: Future>(
         task.write(make(&Cell::<F>::VTABLE));
         (&raw mut (*cell.as_ptr()).stage).cast::<F>().write(future);
     }
-    (Runnable { task }, Handle { task, is_taken: false, result: PhantomData })
+    (Runnable { task }, Handle { task, result: PhantomData })
 }
 
 /// See `whole`.
@@ -287,8 +287,6 @@ impl Drop for Ended {
 /// Owns the result of a task. Dropped, it detaches the task.
 pub(crate) struct Handle<T> {
     task: NonNull<Header>,
-    /// The result has been taken.
-    is_taken: bool,
     result: PhantomData<T>,
 }
 
@@ -322,8 +320,10 @@ impl<T> Handle<T> {
         if !self.is_finished() {
             return None;
         }
-        assert!(!self.is_taken, "a JoinHandle was polled after it had given its result");
-        self.is_taken = true;
+        assert!(
+            !self.header().is_taken.replace(true),
+            "a JoinHandle was polled after it had given its result"
+        );
         // SAFETY: `stage`: the task has completed, so the result is ours; it is taken once.
         Some(unsafe { self.task.byte_add(self.header().vtable.result).cast::<Result<T, Failure>>().read() })
     }
@@ -343,7 +343,7 @@ impl<T> Drop for Handle<T> {
             Detached::GoesOn(awaiter) => awaiter,
             Detached::Completed => {
                 let vtable = self.header().vtable;
-                if !self.is_taken {
+                if !self.header().is_taken.get() {
                     // SAFETY: `stage`: the result is ours.
                     unsafe { (vtable.discard)(self.task) };
                 }

@@ -3,6 +3,7 @@
 //! # Who may touch what
 //! - *fixed*: written before the task is published, never again.
 //! - *any thread*: atomics.
+//! - *handle*: whoever holds the task's handle, one.
 //! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and the state word orders one
 //!   runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
 //! - *shard*: under the lock of the registry shard that the task was entered in.
@@ -95,6 +96,9 @@ pub(crate) struct Header {
     born: u32,
     // any thread
     worker: AtomicU16,
+    // handle
+    /// The result has been taken.
+    pub(crate) is_taken: Cell<bool>,
     // fixed
     pub(crate) scheduler: &'static Scheduler,
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
@@ -154,6 +158,7 @@ impl Header {
             cancel: CancelCell::new(),
             state: AtomicU8::new(State::Ready as u8),
             worker: AtomicU16::new(0),
+            is_taken: Cell::new(false),
             wait_site: AtomicPtr::new(ptr::null_mut()),
             placed: Cell::new(ANY),
             throws: Cell::new(0),
