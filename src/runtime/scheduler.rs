@@ -12,11 +12,13 @@ use crate::runtime::idle::Idle;
 use crate::runtime::injector::Injector;
 use crate::runtime::registry::Registry;
 use crate::runtime::report::Report;
+use crate::task::AbortOnUnwind;
 use crate::task::cell::{self, Ended};
 use crate::task::header::{self, Header, Kind, Lane, Runnable, State, Traits};
 use crate::task::join::JoinHandle;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -115,7 +117,8 @@ impl Scheduler {
     pub(crate) unsafe fn spawn<F: Future>(traits: Traits, future: F) -> JoinHandle<F::Output> {
         let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), traits.scheduler));
         // SAFETY: the caller's promise.
-        let (runnable, handle) = unsafe { Self::prepare_from(here, traits, future) };
+        let (runnable, handle) = unsafe { Self::prepare_from(here, traits, &raw const future) };
+        mem::forget(future);
         if let Some(runnable) = runnable {
             schedule_from(here, runnable);
         }
@@ -132,18 +135,21 @@ impl Scheduler {
     ) -> (Option<Runnable>, JoinHandle<F::Output>) {
         let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), traits.scheduler));
         // SAFETY: the caller's promise.
-        unsafe { Self::prepare_from(here, traits, future) }
+        let prepared = unsafe { Self::prepare_from(here, traits, &raw const future) };
+        mem::forget(future);
+        prepared
     }
 
-    /// `prepare`, by one who knows where we are: `here` is the home of this scheduler that the thread drives, if any.
+    /// `prepare`, by one who knows where we are: `here` is the home of this scheduler that the thread drives, if any. The future is
+    /// moved out of its place, to save copies from frame to frame; when this unwinds it has not been.
     ///
     /// # Safety
-    /// As `spawn`.
+    /// As `spawn`; and the caller forgets the future afterwards.
     #[inline]
     unsafe fn prepare_from<F: Future>(
         here: Option<current::CurrentHome>,
         traits: Traits,
-        future: F,
+        future: *const F,
     ) -> (Option<Runnable>, JoinHandle<F::Output>) {
         super::fork::check();
         let scheduler = traits.scheduler;
@@ -155,13 +161,19 @@ impl Scheduler {
         // SAFETY: the caller answers for lifetimes and for threads.
         let (runnable, task) =
             unsafe { cell::new(here, |vtable| Header::new(id, traits, shard as u16, born, vtable), future) };
-        if scheduler.registry.insert(runnable.header()) {
-            return (Some(runnable), JoinHandle::new(task));
-        }
-        runnable.header().cancel.request();
-        let ended = runnable.run();
-        debug_assert!(ended.is_some(), "a task that is cancelled completes");
-        (None, JoinHandle::new(task))
+        // From here on the future is the task's, and the caller's no more.
+        let whole = AbortOnUnwind;
+        let runnable = match scheduler.registry.insert(runnable.header()) {
+            true => Some(runnable),
+            false => {
+                runnable.header().cancel.request();
+                // It completes, being cancelled: what runs is its destructors.
+                drop(runnable.run());
+                None
+            }
+        };
+        mem::forget(whole);
+        (runnable, JoinHandle::new(task))
     }
 
     /// A task has ended: takes it out of the registry, and drops its own reference.

@@ -100,7 +100,7 @@ impl<F: Future> Cell<F> {
         let destructors = || {
             // SAFETY: `stage`; dropped once, for the result takes its place.
             unsafe { ptr::drop_in_place(future) };
-            drop(header.take_extras());
+            header.drop_extras();
         };
         if let Err(payload) = drop_shielded(header, destructors) {
             replace(header, &mut result, failure(header, payload));
@@ -161,16 +161,18 @@ fn drop_shielded(header: &Header, destructors: impl FnOnce()) -> Result<(), Box<
     result
 }
 
-/// Makes a task of a header, which `make` makes around the vtable, and a future. `here`: the home that the caller drives, if any.
+/// Makes a task of a header, which `make` makes around the vtable, and a future, which is moved out of its place when nothing can
+/// fail any more. `here`: the home that the caller drives, if any.
 ///
 /// # Safety
 /// - A future that is not `Send`, or whose output is not, is run and its handle used on one thread only.
 /// - What the future borrows outlives the task.
+/// - `future` points to one that nobody uses, or drops, afterwards. `make` does not unwind.
 #[inline]
 pub(crate) unsafe fn new<F: Future>(
     here: Option<CurrentHome>,
     make: impl FnOnce(&'static VTable) -> Header,
-    future: F,
+    future: *const F,
 ) -> (Runnable, Handle<F::Output>) {
     let cell: NonNull<Cell<F>> = memory::allocate(here, Cell::<F>::LAYOUT).cast();
     let task = cell.cast::<Header>();
@@ -178,7 +180,7 @@ pub(crate) unsafe fn new<F: Future>(
     // SAFETY: it is ours, and large enough.
     unsafe {
         task.write(make(&Cell::<F>::VTABLE));
-        (&raw mut (*cell.as_ptr()).stage).cast::<F>().write(future);
+        (&raw mut (*cell.as_ptr()).stage).cast::<F>().copy_from_nonoverlapping(future, 1);
     }
     (Runnable { task }, Handle { task, result: PhantomData })
 }
@@ -320,10 +322,7 @@ impl<T> Handle<T> {
         if !self.is_finished() {
             return None;
         }
-        assert!(
-            !self.header().is_taken.replace(true),
-            "a JoinHandle was polled after it had given its result"
-        );
+        assert!(self.header().take_result(), "a JoinHandle was polled after it had given its result");
         // SAFETY: `stage`: the task has completed, so the result is ours; it is taken once.
         Some(unsafe { self.task.byte_add(self.header().vtable.result).cast::<Result<T, Failure>>().read() })
     }
@@ -343,7 +342,7 @@ impl<T> Drop for Handle<T> {
             Detached::GoesOn(awaiter) => awaiter,
             Detached::Completed => {
                 let vtable = self.header().vtable;
-                if !self.header().is_taken.get() {
+                if !self.header().is_result_taken() {
                     // SAFETY: `stage`: the result is ours.
                     unsafe { (vtable.discard)(self.task) };
                 }

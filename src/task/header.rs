@@ -64,7 +64,7 @@ pub(crate) struct Lane {
 /// run touches stands together; the groups are in the order of their alignment, because `repr(C)` pads.
 #[repr(C)]
 pub(crate) struct Header {
-    link: Link,
+    link: Link<Room>,
 
     // any thread
     pub(crate) word: Word,
@@ -85,20 +85,11 @@ pub(crate) struct Header {
     pub(crate) shields: Cell<u16>,
     /// Waits that somebody borrows from: neither cancelled nor refused.
     pub(crate) borrowing: Cell<u16>,
-    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
-    placed: Cell<u16>,
     // fixed
-    /// The index of the only worker that may run it, or `ANY`.
-    pinned: u16,
     /// Index of its registry shard.
     pub(crate) shard: u16,
     /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
     born: u32,
-    // any thread
-    worker: AtomicU16,
-    // handle
-    /// The result has been taken.
-    pub(crate) is_taken: Cell<bool>,
     // fixed
     pub(crate) scheduler: &'static Scheduler,
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
@@ -117,6 +108,18 @@ pub(crate) struct Header {
 unsafe impl Send for Header {}
 // SAFETY: as above; `&Header` gives other parties nothing but the fixed and the atomic fields to use.
 unsafe impl Sync for Header {}
+
+/// What there is room for in the link.
+struct Room {
+    // any thread
+    worker: AtomicU16,
+    // runner
+    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
+    placed: Cell<u16>,
+    // fixed
+    /// The index of the only worker that may run it, or `ANY`.
+    pinned: u16,
+}
 
 /// What a header is made from.
 pub(crate) struct Traits {
@@ -144,7 +147,14 @@ pub(crate) fn take_ids(count: u64) -> u64 {
 impl Header {
     pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64, vtable: &'static VTable) -> Self {
         Self {
-            link: Link::new(LinkKind::Task),
+            link: Link::with_room(
+                LinkKind::Task,
+                Room {
+                    worker: AtomicU16::new(0),
+                    placed: Cell::new(ANY),
+                    pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
+                },
+            ),
             word: Word::new(),
             vtable,
             scheduler: traits.scheduler,
@@ -153,14 +163,10 @@ impl Header {
             lane: traits.lane,
             spawn_site: traits.spawn_site,
             born: millis(born),
-            pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
             shard,
             cancel: CancelCell::new(),
             state: AtomicU8::new(State::Ready as u8),
-            worker: AtomicU16::new(0),
-            is_taken: Cell::new(false),
             wait_site: AtomicPtr::new(ptr::null_mut()),
-            placed: Cell::new(ANY),
             throws: Cell::new(0),
             guarded: Cell::new(false),
             shields: Cell::new(0),
@@ -199,17 +205,19 @@ impl Header {
     /// The only home that may run it, if any.
     #[inline]
     pub(crate) fn pinned(&self) -> Option<&'static Home> {
-        (self.pinned != ANY).then(|| self.scheduler.homes()[usize::from(self.pinned)])
+        let pinned = self.link.room.pinned;
+        (pinned != ANY).then(|| self.scheduler.homes()[usize::from(pinned)])
     }
 
     /// The home that it was sent to for balance, to start there.
     #[inline]
     pub(crate) fn placed(&self) -> Option<&'static Home> {
-        (self.placed.get() != ANY).then(|| self.scheduler.homes()[usize::from(self.placed.get())])
+        let placed = self.link.room.placed.get();
+        (placed != ANY).then(|| self.scheduler.homes()[usize::from(placed)])
     }
 
     pub(crate) fn set_placed(&self, home: &Home) {
-        self.placed.set(home.index() as u16);
+        self.link.room.placed.set(home.index() as u16);
     }
 
     /// Calls `f` with the rarely used part, if there is one; it must not come here again. Runner only, like the next two.
@@ -222,8 +230,11 @@ impl Header {
         f(&mut self.make_rare().extras.borrow_mut())
     }
 
-    pub(crate) fn take_extras(&self) -> Option<Extras> {
-        Some(self.rare()?.extras.take())
+    #[inline]
+    pub(crate) fn drop_extras(&self) {
+        if let Some(rare) = self.rare() {
+            drop(rare.extras.take());
+        }
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -245,12 +256,26 @@ impl Header {
     }
 
     pub(crate) fn set_worker(&self, index: usize) {
-        self.worker.store(index as u16 + 1, Relaxed);
+        self.link.room.worker.store(index as u16 + 1, Relaxed);
+    }
+
+    /// Handle only: the result is taken. False: it has been already.
+    #[inline]
+    pub(crate) fn take_result(&self) -> bool {
+        let before = self.link.flag.load(Relaxed);
+        self.link.flag.store(true, Relaxed);
+        !before
+    }
+
+    /// Handle only.
+    #[inline]
+    pub(crate) fn is_result_taken(&self) -> bool {
+        self.link.flag.load(Relaxed)
     }
 
     /// Index of the worker that ran it last, if it has run.
     pub(crate) fn worker(&self) -> Option<usize> {
-        self.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
+        self.link.room.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
     }
 
     #[inline]
@@ -305,4 +330,4 @@ impl fmt::Debug for Header {
 
 /// A million idle futures are to cost little.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
-const _: () = assert!(size_of::<Header>() <= 136);
+const _: () = assert!(size_of::<Header>() <= 128);
