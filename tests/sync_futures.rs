@@ -18,14 +18,54 @@ fn the_lock_goes_round_in_order() {
     let held = mutex.lock();
     let (one, mut two, mut three) =
         (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
-    drop(held);
-    assert!(mutex.try_lock().is_none(), "nobody barges in");
+    drop(held); // calls the first
     assert_pending(&mut three);
     assert_pending(&mut two);
-    drop(ready(one));
+    let guard = ready(one);
+    assert_pending(&mut two);
+    drop(guard);
     assert_pending(&mut three);
     drop(ready(two));
     drop(ready(three));
+    assert!(mutex.try_lock().is_some());
+}
+
+/// In line for longer than it has patience, a party is handed the lock, past those who come.
+#[test]
+fn who_has_waited_long_is_handed_the_lock() {
+    let _dog = common::watchdog!(60);
+    let mutex = Mutex::new(());
+    let held = mutex.lock();
+    let (mut first, mut second) = (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
+    std::thread::sleep(Duration::from_millis(2)); // their patience, and more
+    drop(held);
+    let barged = mutex.try_lock().expect("the first is only called");
+    assert_pending(&mut first);
+    drop(barged);
+    assert!(mutex.try_lock().is_none(), "it is the first one's by now");
+    let late = enrolled(mutex.lock_async());
+    drop(ready(first)); // calls the second
+    let barged = mutex.try_lock().expect("it is strict for one at a time");
+    assert_pending(&mut second);
+    drop(barged);
+    assert!(mutex.try_lock().is_none(), "the second has waited as long");
+    drop(ready(second));
+    drop(ready(late));
+    assert!(mutex.try_lock().is_some());
+}
+
+#[test]
+fn whoever_comes_may_have_a_mutex_that_is_free() {
+    let mutex = Mutex::new(());
+    let held = mutex.lock();
+    let (mut one, mut two) = (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
+    drop(held);
+    let barged = mutex.try_lock().expect("it is free: the first in line has only been called");
+    assert_pending(&mut one);
+    drop(barged);
+    assert_pending(&mut two);
+    drop(ready(one));
+    drop(ready(two));
     assert!(mutex.try_lock().is_some());
 }
 
@@ -38,7 +78,7 @@ fn a_lock_future_may_be_dropped_anywhere() {
         (enrolled(mutex.lock_async()), enrolled(mutex.lock_async()), enrolled(mutex.lock_async()));
     drop(two); // in line
     drop(held);
-    drop(one); // granted
+    drop(one); // called
     drop(ready(three));
     assert!(mutex.try_lock().is_some());
 }
@@ -153,13 +193,13 @@ fn a_notification_for_a_dropped_waiter_goes_to_the_next() {
     drop(one);
     drop(held);
     drop(ready(two));
-    // Handed the mutex, but not polled.
+    // Called to the mutex, but not polled.
     let (mut one, two) = (wait(), wait());
     let held = mutex.try_lock().unwrap();
     condvar.notify_one();
     assert_pending(&mut one);
     drop(held);
-    assert!(mutex.is_locked());
+    assert!(!mutex.is_locked());
     drop(one);
     drop(ready(two));
     assert!(mutex.try_lock().is_some());

@@ -9,7 +9,7 @@ use aqueduct::{JoinHandle, go, spawn, time};
 use common::{Rng, watchdog};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicIsize, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 use sync_common::poll_once;
@@ -297,34 +297,69 @@ fn a_kept_notification_outlives_cancelled_waiters() {
     }
 }
 
-/// On one worker, parties that hold the lock until the others stand in line take turns.
+/// On one worker, parties that hold the permit until the others stand in line take turns.
 #[test]
-fn the_lock_goes_round() {
+fn the_permit_goes_round() {
     let _dog = watchdog!(60);
     const PARTIES: usize = 6;
     const TURNS: usize = 100;
     let runtime = common::runtime(1);
-    let (turns, all_here) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Barrier::new(PARTIES)));
+    let shared = Arc::new((Semaphore::new(1), Barrier::new(PARTIES), std::sync::Mutex::new(Vec::new())));
     let parties: Vec<_> = (0..PARTIES)
         .map(|party| {
-            let (turns, all_here) = (turns.clone(), all_here.clone());
+            let shared = shared.clone();
             runtime.go(move || {
+                let (permit, all_here, turns) = &*shared;
                 all_here.wait();
                 for _ in 0..TURNS {
-                    let mut turns = turns.lock();
+                    let _permit = permit.acquire().unwrap();
                     aqueduct::yield_now(); // the others come to stand in line
-                    turns.push(party);
+                    turns.lock().unwrap().push(party);
                 }
             })
         })
         .collect();
     parties.into_iter().for_each(|party| party.join().unwrap());
-    let turns = Arc::into_inner(turns).unwrap().into_inner();
+    let turns = shared.2.lock().unwrap();
     // Once in line, at most all others are served before. One turn may pass before a party is in line: its budget was used up.
     let ends = (0..PARTIES).map(|party| turns.iter().rposition(|turn| *turn == party).unwrap());
     let contended = &turns[..ends.min().unwrap()];
     assert!(contended.len() > PARTIES * TURNS / 2);
     for rounds in contended.windows(2 * PARTIES) {
         assert!((0..PARTIES).all(|party| rounds.contains(&party)), "{rounds:?}");
+    }
+}
+
+/// Parties that lock again as soon as they have unlocked, and hold the lock across turns, keep nobody out.
+#[test]
+fn nobody_is_kept_out_of_a_mutex() {
+    let _dog = watchdog!(60);
+    const TURNS: usize = 20;
+    for workers in [1, 2] {
+        let runtime = common::runtime(workers);
+        let shared = Arc::new((Mutex::new(()), AtomicBool::new(false)));
+        let greedy: Vec<_> = (0..3)
+            .map(|_| {
+                let shared = shared.clone();
+                runtime.go(move || {
+                    while !shared.1.load(SeqCst) {
+                        let _guard = shared.0.lock();
+                        aqueduct::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let modest = shared.clone();
+        let future = runtime.spawn(async move {
+            for _ in 0..TURNS {
+                drop(modest.0.lock_async().await);
+            }
+        });
+        let modest = shared.clone();
+        let thread = std::thread::spawn(move || (0..TURNS).for_each(|_| drop(modest.0.lock())));
+        future.join().unwrap();
+        thread.join().unwrap();
+        shared.1.store(true, SeqCst);
+        greedy.into_iter().for_each(|party| party.join().unwrap());
     }
 }

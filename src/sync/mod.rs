@@ -11,7 +11,8 @@
 //! | trying | [`try_lock()`](Mutex::try_lock) | never |
 //!
 //! # Guarantees
-//! - **In order.** Who asks first is served first, in all forms alike, and nobody barges in. Locks are handed over.
+//! - **In order.** Who asks first is served first, in all forms alike, and nobody barges in; what is asked for is handed over. But
+//!   for the [`Mutex`], which a newcomer may find free while others wait, until one of them has waited for a millisecond.
 //! - **Nothing is lost.** A wait that times out, is cancelled, or whose future is dropped at any moment, takes nothing away: what
 //!   it was granted in that moment goes to the next in line. (A future that is neither polled nor dropped keeps what it was
 //!   granted.) A call that was granted before it was cancelled returns normally; the cancellation comes at the next wait.
@@ -35,6 +36,7 @@ macro_rules! const_fn {
 mod barrier;
 mod cancellation;
 mod condvar;
+mod exclusive;
 mod monitor;
 mod mutex;
 mod notify;

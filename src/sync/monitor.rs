@@ -10,8 +10,8 @@
 //! ```
 //!
 //! # Invariants
-//! - `in-order`: a newcomer is granted at once only when nobody waits, and only the front of the queue is served. So requests
-//!   are granted in the order in which they came, whoever makes them.
+//! - `in-order`: only the front of the queue is served, and a newcomer is granted at once only when nobody waits, so requests are
+//!   granted in the order in which they came, whoever makes them. (A rule may let newcomers in all the same: the mutex's does.)
 //! - `somebody-serves`: when the lock is free and the front could be granted, some party is about to serve: whoever changed the
 //!   rule, or took the front away, under the lock.
 //! - `shared-gives-way`: what a rule has outside the lock may be changed without it only while nobody waits: a rule whose
@@ -24,6 +24,9 @@
 //! would let newcomers in between, again and again. The price of handing over: a future that is neither polled nor dropped keeps
 //! what it was granted.)
 //!
+//! A rule may *call* the front instead: it is taken out of the queue and looks for itself; in vain, it returns to the front. One
+//! that goes instead of looking tells the rule, and the next is seen to.
+//!
 //! One waiter is served at a time, and its waker called after the lock, before the next: no list of wakers lies in a frame
 //! while foreign code runs. Rules whose grants must reach everybody who waits *now* count rounds, so that what happens between
 //! two wakes takes nothing back.
@@ -35,11 +38,21 @@
 use crate::primitive::{Mutex, lock};
 use crate::wait::committed::{Committed, DeadlinePassed, complete};
 use crate::wait::poll_budget;
-use crate::wait::queue::{Completion, WaitQueue, Waiter, WaiterState};
+use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState};
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
+
+/// What is to be done about the front of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// It is granted what it asks for.
+    Grant,
+    /// It is woken, to look for itself.
+    Call,
+}
 
 /// What may be granted, and when. Its methods run under the lock: no user code in them.
 pub(super) trait Rule {
@@ -76,7 +89,28 @@ pub(super) trait Rule {
         self.arrive(shared, request, alone)
     }
 
+    /// A look of one who was called, without the lock. False says nothing.
+    fn answer_soon(_: &Self::Shared) -> bool {
+        false
+    }
+
+    /// The look of one who was called; if it is not granted, it returns to the front. `alone`: nobody else waits.
+    fn look_again(&mut self, shared: &Self::Shared, request: &mut Self::Request, alone: bool) -> bool {
+        self.arrive(shared, request, alone)
+    }
+
     fn can_grant(&self, shared: &Self::Shared, request: &Self::Request) -> bool;
+
+    /// What the front is due, which asks for this.
+    fn due(&self, shared: &Self::Shared, request: &Self::Request) -> Due {
+        if self.can_grant(shared, request) { Due::Grant } else { Due::Nothing }
+    }
+
+    /// The front is about to be called.
+    fn called(&mut self, _: &Self::Shared) {}
+
+    /// A waiter goes away that was called, and has not looked.
+    fn goes_called(&mut self, _: &Self::Shared) {}
 
     /// `can_grant` has just said so.
     fn grant(&mut self, shared: &Self::Shared, request: &mut Self::Request);
@@ -102,24 +136,37 @@ struct Inner<R: Rule> {
 }
 
 impl<R: Rule> Inner<R> {
-    fn is_due(&self, shared: &R::Shared) -> bool {
+    /// What the front is due.
+    fn due(&self, shared: &R::Shared) -> Due {
         // SAFETY: `self` is under the lock.
-        self.queue
-            .front()
-            .is_some_and(|front| unsafe { front.with_slot(|request| self.rule.can_grant(shared, request)) })
+        let due = |front: &Waiter<_>| unsafe { front.with_slot(|request| self.rule.due(shared, request)) };
+        self.queue.front().map_or(Due::Nothing, due)
     }
 
-    /// Serves the front, if it can be.
+    /// Serves the front, if it is due anything.
     fn serve_one(&mut self, shared: &R::Shared) -> Served {
-        while self.is_due(shared) {
-            let rule = &mut self.rule;
-            match self.queue.complete_front(|request| rule.grant(shared, request)) {
-                Completion::Done(waker) => return Served { waker, more: self.is_due(shared) },
-                Completion::Lost => {}
-                Completion::Nobody => break,
-            }
+        loop {
+            let waker = match self.due(shared) {
+                Due::Nothing => None,
+                Due::Grant => {
+                    let rule = &mut self.rule;
+                    match self.queue.complete_front(|request| rule.grant(shared, request)) {
+                        Completion::Done(waker) => waker,
+                        Completion::Lost => continue,
+                        Completion::Nobody => None,
+                    }
+                }
+                Due::Call => {
+                    // First, for who has been notified may look at once, without the lock.
+                    self.rule.called(shared);
+                    match self.queue.notify_front() {
+                        Notification::Sent(waker) => waker,
+                        Notification::Nobody => None,
+                    }
+                }
+            };
+            return Served { waker, more: self.due(shared) != Due::Nothing };
         }
-        Served { waker: None, more: false }
     }
 }
 
@@ -185,6 +232,8 @@ impl<R: Rule> Monitor<R> {
         if R::take_quickly(&self.shared, &mut request) { Some(request) } else { self.try_slowly(request) }
     }
 
+    #[cold]
+    #[inline(never)]
     fn try_slowly(&self, mut request: R::Request) -> Option<R::Request> {
         let mut inner = lock(&self.inner);
         let alone = inner.queue.is_empty();
@@ -192,6 +241,7 @@ impl<R: Rule> Monitor<R> {
     }
 
     /// Waits for the grant: on a coroutine or a thread.
+    #[inline]
     #[track_caller]
     pub(super) fn wait(
         &self,
@@ -208,15 +258,13 @@ impl<R: Rule> Monitor<R> {
     }
 
     #[cold]
+    #[inline(never)]
     #[track_caller]
     fn wait_in_line(
         &self,
-        mut request: R::Request,
+        request: R::Request,
         deadline: Option<Instant>,
     ) -> Result<R::Request, DeadlinePassed> {
-        if R::take_soon(&self.shared, &mut request) {
-            return Ok(request);
-        }
         let enrolment = pin!(Enrolment::new(self, request, true));
         complete(&mut Waiting(enrolment.as_ref()), deadline)
     }
@@ -237,6 +285,7 @@ impl<R: Rule> Monitor<R> {
                     return Poll::Ready(take(waiter));
                 }
             }
+            WaiterState::Notified if R::answer_soon(&self.shared) => return Poll::Ready(take(waiter)),
             WaiterState::In | WaiterState::Notified => {}
         }
         let mut waker = Some(cx.waker().clone());
@@ -245,19 +294,29 @@ impl<R: Rule> Monitor<R> {
             WaiterState::Done => return Poll::Ready(take(waiter)),
             WaiterState::In if waiter.will_wake(cx.waker()) => return Poll::Pending,
             WaiterState::In => {}
-            WaiterState::Out | WaiterState::Notified => {
-                let alone = inner.queue.is_empty();
+            state @ (WaiterState::Out | WaiterState::Notified) => {
+                let (alone, called) = (inner.queue.is_empty(), state == WaiterState::Notified);
+                let look = |request: &mut _| {
+                    if called {
+                        inner.rule.look_again(&self.shared, request, alone)
+                    } else {
+                        inner.rule.arrive(&self.shared, request, alone)
+                    }
+                };
                 // SAFETY: the lock is held.
-                let granted =
-                    unsafe { waiter.with_slot(|request| inner.rule.arrive(&self.shared, request, alone)) };
-                if granted {
+                if unsafe { waiter.with_slot(look) } {
                     let served = inner.serve_one(&self.shared);
                     drop(inner);
                     self.follow_up(served);
                     return Poll::Ready(take(waiter));
                 }
-                // SAFETY: it is in no queue; the caller's promise.
-                unsafe { inner.queue.push_back(waiter) };
+                if called {
+                    // SAFETY: it is in no queue; the caller's promise.
+                    unsafe { inner.queue.push_front(waiter) };
+                } else {
+                    // SAFETY: as above.
+                    unsafe { inner.queue.push_back(waiter) };
+                }
             }
         }
         let before = waker.take().and_then(|waker| waiter.set_waker(waker));
@@ -272,11 +331,15 @@ impl<R: Rule> Monitor<R> {
         if waiter.state() == WaiterState::Done {
             return Some(take(waiter));
         }
-        if !inner.queue.remove(waiter) {
+        let called = waiter.state() == WaiterState::Notified;
+        if called {
+            waiter.reset();
+            inner.rule.goes_called(&self.shared);
+        } else if !inner.queue.remove(waiter) {
             return None;
         }
         // SAFETY: the lock is held.
-        let released = unsafe { waiter.with_slot(|request| inner.rule.leave(request)) };
+        let released = !called && unsafe { waiter.with_slot(|request| inner.rule.leave(request)) };
         let served = inner.serve_one(&self.shared);
         drop(inner);
         self.follow_up(served);

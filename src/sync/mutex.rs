@@ -1,7 +1,7 @@
-//! Mutual exclusion: one permit beside a value.
+//! Mutual exclusion: a lock beside a value.
 
+use super::exclusive::{Asked, Exclusive};
 use super::monitor::{Enrolment, Hold, Monitor};
-use super::permits::{Permits, Wanted};
 use crate::time::deadline_after;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -20,9 +20,12 @@ use std::time::{Duration, Instant};
 /// held across waits and `.await`s, and sent to another thread if `T` may.
 ///
 /// # Fairness
-/// Strict: the lock is handed over in the order in which it was asked for, to coroutines, threads and futures alike, and nobody
-/// barges in. With `n` parties the lock is had after at most `n - 1` others. The price: a hand-over costs a switch to the next
-/// holder, and a future that has been handed the lock and is neither polled nor dropped keeps everybody out.
+/// Unlocked, it is free for whoever comes; the first in line is woken to look for itself, and keeps its place if it comes too late.
+/// One that comes too late after a millisecond in line is handed the lock next, and nobody barges in before. So nobody starves,
+/// coroutine, thread or future: each in line is passed by others for a millisecond, then until those before it have had their look
+/// and a turn; and nobody waits for a switch while the mutex is free. The price: a future that has been woken, or handed the lock,
+/// and is neither polled nor dropped holds up those behind it.
+/// [`Semaphore::new(1)`](super::Semaphore) is strict always.
 ///
 /// # Panics and cancellation
 /// There is no poisoning. When the holder panics, or is cancelled, the guard's drop unlocks the mutex, and the next holder finds
@@ -55,20 +58,20 @@ use std::time::{Duration, Instant};
 /// # });
 /// ```
 pub struct Mutex<T: ?Sized> {
-    permit: Monitor<Permits>,
+    lock: Monitor<Exclusive>,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: sending the mutex sends the value.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
-// SAFETY: the one permit gives access to one guard at a time, on any thread: hence `T: Send`, and no need for `T: Sync`.
+// SAFETY: `locked-is-exclusive` gives access to one guard at a time, on any thread: hence `T: Send`, and no need for `T: Sync`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 impl<T> Mutex<T> {
     const_fn! {
         /// An unlocked mutex.
         pub const fn new(value: T) -> Self {
-            Self { permit: Monitor::of_permits(1), value: UnsafeCell::new(value) }
+            Self { lock: Monitor::unlocked(), value: UnsafeCell::new(value) }
         }
     }
 
@@ -90,9 +93,10 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Panics
     /// When it would wait and waiting is [forbidden](crate::wait::forbid).
+    #[inline]
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        match self.permit.wait(Wanted::new(1), None) {
+        match self.lock.wait(Asked::NEW, None) {
             Ok(_) => self.guard(),
             Err(_) => unreachable!("a wait without a deadline ends with the lock"),
         }
@@ -124,12 +128,12 @@ impl<T: ?Sized> Mutex<T> {
     /// Timed out or cancelled: *nothing happened, place in the queue lost*.
     #[track_caller]
     pub fn lock_deadline(&self, deadline: Instant) -> Option<MutexGuard<'_, T>> {
-        self.permit.wait(Wanted::new(1), Some(deadline)).ok().map(|_| self.guard())
+        self.lock.wait(Asked::NEW, Some(deadline)).ok().map(|_| self.guard())
     }
 
-    /// The lock if it is free and nobody waits for it. Never waits.
+    /// The lock if it is free, and not due to somebody who has waited long. Never waits.
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.permit.try_now(Wanted::new(1)).map(|_| self.guard())
+        self.lock.try_now(Asked::NEW).map(|_| self.guard())
     }
 
     /// The future form of [`lock`](Self::lock).
@@ -137,7 +141,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # Cancel safety
     /// Dropped before it is ready: *nothing happened, place in the queue lost*.
     pub fn lock_async(&self) -> Lock<'_, T> {
-        Lock { mutex: self, enrolment: Enrolment::revocable(&self.permit, Wanted::new(1)) }
+        Lock { mutex: self, enrolment: Enrolment::revocable(&self.lock, Asked::NEW) }
     }
 
     /// As [`lock`](Self::lock); the guard keeps the mutex alive, so that it may go where no borrow can.
@@ -163,7 +167,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// The owned form of [`try_lock`](Self::try_lock).
     pub fn try_lock_owned(self: &Arc<Self>) -> Option<OwnedMutexGuard<T>> {
-        self.permit.try_now(Wanted::new(1)).map(|_| OwnedMutexGuard { mutex: self.clone() })
+        self.lock.try_now(Asked::NEW).map(|_| OwnedMutexGuard { mutex: self.clone() })
     }
 
     /// The future form of [`lock_owned`](Self::lock_owned); it borrows nothing.
@@ -171,13 +175,13 @@ impl<T: ?Sized> Mutex<T> {
     /// # Cancel safety
     /// Dropped before it is ready: *nothing happened, place in the queue lost*.
     pub fn lock_owned_async(self: &Arc<Self>) -> LockOwned<T> {
-        LockOwned { enrolment: Enrolment::revocable(Shared(self.clone()), Wanted::new(1)) }
+        LockOwned { enrolment: Enrolment::revocable(Shared(self.clone()), Asked::NEW) }
     }
 
-    /// Whether somebody holds the lock, or is being handed it.
+    /// Whether somebody holds the lock, or has been handed it.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.permit.free() == 0
+        self.lock.is_locked()
     }
 
     /// The value, without locking: nobody else can have access.
@@ -185,7 +189,7 @@ impl<T: ?Sized> Mutex<T> {
         self.value.get_mut()
     }
 
-    /// The permit has been taken.
+    /// The lock has been taken.
     fn guard(&self) -> MutexGuard<'_, T> {
         MutexGuard { mutex: self, access: PhantomData }
     }
@@ -231,7 +235,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: this guard stands for the one permit; access lasts as long as the borrow of it.
+        // SAFETY: this guard has the lock; access lasts as long as the borrow of it.
         unsafe { &*self.mutex.value.get() }
     }
 }
@@ -244,8 +248,9 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
     fn drop(&mut self) {
-        self.mutex.permit.release(1);
+        self.mutex.lock.unlock();
     }
 }
 
@@ -267,7 +272,7 @@ pin_project_lite::pin_project! {
     pub struct Lock<'a, T: ?Sized> {
         mutex: &'a Mutex<T>,
         #[pin]
-        enrolment: Enrolment<&'a Monitor<Permits>>,
+        enrolment: Enrolment<&'a Monitor<Exclusive>>,
     }
 }
 
@@ -292,7 +297,7 @@ pub struct OwnedMutexGuard<T: ?Sized> {
     mutex: Arc<Mutex<T>>,
 }
 
-// SAFETY: the guard gives out `&T`; the permit keeps everybody else from the value. (Sent it may be if `T: Send`, by `Arc`.)
+// SAFETY: the guard gives out `&T`; the lock keeps everybody else from the value. (Sent it may be if `T: Send`, by `Arc`.)
 unsafe impl<T: ?Sized + Send + Sync> Sync for OwnedMutexGuard<T> {}
 
 impl<T: ?Sized> OwnedMutexGuard<T> {
@@ -306,7 +311,7 @@ impl<T: ?Sized> Deref for OwnedMutexGuard<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: this guard stands for the one permit; access lasts as long as the borrow of it.
+        // SAFETY: this guard has the lock; access lasts as long as the borrow of it.
         unsafe { &*self.mutex.value.get() }
     }
 }
@@ -320,7 +325,7 @@ impl<T: ?Sized> DerefMut for OwnedMutexGuard<T> {
 
 impl<T: ?Sized> Drop for OwnedMutexGuard<T> {
     fn drop(&mut self) {
-        self.mutex.permit.release(1);
+        self.mutex.lock.unlock();
     }
 }
 
@@ -334,10 +339,10 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
 struct Shared<T: ?Sized>(Arc<Mutex<T>>);
 
 impl<T: ?Sized> Hold for Shared<T> {
-    type Rule = Permits;
+    type Rule = Exclusive;
 
-    fn monitor(&self) -> &Monitor<Permits> {
-        &self.0.permit
+    fn monitor(&self) -> &Monitor<Exclusive> {
+        &self.0.lock
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rule of everything that counts: a mutex is one permit, a read-write lock very many, of which a writer takes all.
+//! The rule of everything that counts: a semaphore's permits; a read-write lock has very many, of which a writer takes all.
 //!
 //! # Picture
 //! ```text
@@ -47,7 +47,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(count: usize) -> Self {
+    pub(super) const fn new(count: usize) -> Self {
         Self { count, refused: false }
     }
 

@@ -1,6 +1,7 @@
 //! The waiting protocol under every order of steps: grants exclude, are handed over, and survive whoever goes away.
 
-use super::super::monitor::{Enrolment, Monitor};
+use super::super::exclusive::{Asked, Exclusive};
+use super::super::monitor::{Enrolment, Monitor, Rule};
 use super::super::permits::{Permits, Wanted};
 use super::super::signal::{Listener, Signal};
 use crate::model::{explore, explore_bounded};
@@ -9,23 +10,65 @@ use loom::future::block_on;
 use loom::sync::Arc;
 use loom::thread;
 use std::future::poll_fn;
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-/// A permit, and what it guards: loom finds two who touch it at once.
-struct Guarded {
-    permit: Monitor<Permits>,
+/// A lock, and what it guards: loom finds two who touch it at once.
+struct Guarded<L> {
+    lock: L,
     value: UnsafeCell<usize>,
 }
 
-// SAFETY: the value is touched by the holder of the permit; it is what the models check.
-unsafe impl Sync for Guarded {}
+// SAFETY: the value is touched by the holder of the lock; it is what the models check.
+unsafe impl<L: Sync> Sync for Guarded<L> {}
 
-impl Guarded {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { permit: Monitor::of_permits(1), value: UnsafeCell::new(0) })
+/// What a mutex may be made of.
+trait Lockable: Sync + Send + Sized + 'static {
+    type Rule: Rule;
+    const ASK: <Self::Rule as Rule>::Request;
+
+    fn monitor(&self) -> &Monitor<Self::Rule>;
+    fn unlock(&self);
+    fn is_free(&self) -> bool;
+}
+
+impl Lockable for Monitor<Permits> {
+    type Rule = Permits;
+    const ASK: Wanted = Wanted::new(1);
+
+    fn monitor(&self) -> &Self {
+        self
     }
 
+    fn unlock(&self) {
+        self.release(1);
+    }
+
+    fn is_free(&self) -> bool {
+        self.free() == 1
+    }
+}
+
+impl Lockable for Monitor<Exclusive> {
+    type Rule = Exclusive;
+    const ASK: Asked = Asked::NEW;
+
+    fn monitor(&self) -> &Self {
+        self
+    }
+
+    fn unlock(&self) {
+        Self::unlock(self);
+    }
+
+    fn is_free(&self) -> bool {
+        !self.is_locked()
+    }
+}
+
+impl<L: Lockable> Guarded<L> {
     fn touch(&self) {
         // SAFETY: see `Sync`.
         self.value.with_mut(|value| unsafe { *value += 1 });
@@ -40,24 +83,37 @@ impl Guarded {
 
     /// Waits as a future does.
     fn take_turn(&self) {
-        let enrolment = pin!(Enrolment::revocable(&self.permit, Wanted::new(1)));
+        let enrolment = pin!(Enrolment::revocable(self.lock.monitor(), L::ASK));
         block_on(poll_fn(|cx| enrolment.as_ref().poll_at_once(cx)));
         self.touch();
-        self.permit.release(1);
+        self.lock.unlock();
+    }
+
+    fn two_turns(&self) {
+        self.take_turn();
+        self.take_turn();
+    }
+
+    /// Takes it if it is free.
+    fn try_turn(&self) {
+        if self.lock.monitor().try_now(L::ASK).is_some() {
+            self.touch();
+            self.lock.unlock();
+        }
     }
 
     /// Stands in line and goes away: before, during or after the grant.
     fn give_up(&self) {
-        let enrolment = pin!(Enrolment::revocable(&self.permit, Wanted::new(1)));
+        let enrolment = pin!(Enrolment::revocable(self.lock.monitor(), L::ASK));
         if enrolment.as_ref().poll_at_once(&mut Context::from_waker(Waker::noop())).is_ready() {
             self.touch();
-            self.permit.release(1);
+            self.lock.unlock();
         }
     }
 
     /// Waits, and withdraws as a call does whose deadline has passed.
     fn time_out(&self) {
-        let enrolment = pin!(Enrolment::new(&self.permit, Wanted::new(1), true));
+        let enrolment = pin!(Enrolment::new(self.lock.monitor(), L::ASK, true));
         let enrolment = enrolment.as_ref();
         let granted = match enrolment.poll_at_once(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(_) => true,
@@ -65,15 +121,18 @@ impl Guarded {
         };
         if granted {
             self.touch();
-            self.permit.release(1);
+            self.lock.unlock();
         }
     }
 }
 
-/// Runs the parties at once; afterwards the permit is free.
-fn contend(parties: &'static [fn(&Guarded)], least: usize) {
+type Party<L> = fn(&Guarded<L>);
+
+/// Runs the parties at once; afterwards the lock is free.
+fn contend_for<L: Lockable>(new: fn() -> L, parties: &'static [Party<L>], turns: RangeInclusive<usize>) {
+    let allowed = turns.clone();
     let model = move || {
-        let guarded = Guarded::new();
+        let guarded = Arc::new(Guarded { lock: new(), value: UnsafeCell::new(0) });
         let threads: Vec<_> = parties[1..]
             .iter()
             .map(|party| {
@@ -83,31 +142,64 @@ fn contend(parties: &'static [fn(&Guarded)], least: usize) {
             .collect();
         parties[0](&guarded);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(guarded.permit.free(), 1);
-        assert!((least..=parties.len()).contains(&guarded.value()));
+        assert!(guarded.lock.is_free());
+        assert!(allowed.contains(&guarded.value()));
     };
-    if parties.len() > 2 { explore_bounded(2, model) } else { explore(model) }
+    if *turns.end() > 2 { explore_bounded(2, model) } else { explore(model) }
+}
+
+fn permit() -> Monitor<Permits> {
+    Monitor::of_permits(1)
+}
+
+/// Nobody ever calls for order.
+fn patient() -> Monitor<Exclusive> {
+    Monitor::with_patience(Duration::MAX)
+}
+
+/// Whoever has been called in vain does.
+fn impatient() -> Monitor<Exclusive> {
+    Monitor::with_patience(Duration::ZERO)
+}
+
+/// The same parties contend for a permit, and for a mutex with and without patience.
+macro_rules! contend {
+    ($turns:expr, $($party:ident),+) => {
+        contend_for(permit, &[$(Guarded::$party),+], $turns);
+        contend_for(patient, &[$(Guarded::$party),+], $turns);
+        contend_for(impatient, &[$(Guarded::$party),+], $turns);
+    };
 }
 
 #[test]
 fn two_take_turns() {
-    contend(&[Guarded::take_turn, Guarded::take_turn], 2);
+    contend!(2..=2, take_turn, take_turn);
 }
 
 #[test]
 fn three_take_turns() {
-    contend(&[Guarded::take_turn, Guarded::take_turn, Guarded::take_turn], 3);
+    contend!(3..=3, take_turn, take_turn, take_turn);
 }
 
 #[test]
-fn a_dropped_future_passes_the_permit_on() {
-    contend(&[Guarded::take_turn, Guarded::give_up, Guarded::take_turn], 2);
+fn one_comes_again_while_another_waits() {
+    contend!(3..=3, two_turns, take_turn);
+}
+
+#[test]
+fn one_who_tries_leaves_nobody_waiting() {
+    contend!(2..=3, take_turn, try_turn, take_turn);
+}
+
+#[test]
+fn a_dropped_future_passes_the_lock_on() {
+    contend!(2..=3, take_turn, give_up, take_turn);
 }
 
 #[test]
 fn a_withdrawal_and_a_grant_agree() {
-    contend(&[Guarded::time_out, Guarded::take_turn], 1);
-    contend(&[Guarded::time_out, Guarded::take_turn, Guarded::give_up], 1);
+    contend!(1..=2, time_out, take_turn);
+    contend!(1..=3, time_out, take_turn, give_up);
 }
 
 #[test]

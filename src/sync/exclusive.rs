@@ -1,0 +1,270 @@
+//! The rule of a mutex: one permit, which goes by order only as far as order is cheap.
+//!
+//! # Picture
+//! ```text
+//!   word   │ STRICT │ CALLED │ CROWDED │ LOCKED │
+//! ```
+//!
+//! # Why not strictly in order
+//! Handing the lock over is a promise to somebody who is asleep: nobody runs the critical section until it has been woken, however
+//! many pass by who could. With parties on several cores that is the rule, not the exception: each hand-over finds its party on
+//! the other core, so everybody ends up in line (a convoy), and a lock of 17 ns costs microseconds (1,000 tasks on 2 workers:
+//! 3 to 7 µs each). So an unlocked mutex is free for whoever comes, and the first in line is *called*, to look for itself.
+//!
+//! Whoever was called in vain and has waited for `PATIENCE` makes the mutex strict: nobody barges in until the next unlocking, which
+//! hands it the lock. So one in line is passed by others for a millisecond, and by one more each time somebody before it is
+//! called. (Go's mutex has the same millisecond, and stays strict until the line is worked off. With a line that takes longer
+//! than that to go round it stays a convoy: 0.7 µs a lock in one of three runs of the above.)
+//!
+//! # Invariants
+//! - `locked-is-exclusive`: who sets `LOCKED` has the lock, and only its owner clears it, or leaves it set for whom it hands over to.
+//! - `crowded-while-waiting`: `CROWDED` is set whenever the lock is held and somebody stands in line.
+//! - `one-is-called`: `CALLED` is set while one party has been called, or is about to be, and has neither looked nor gone.
+//! - `strict-or-called`: not both, and `STRICT` only with `CROWDED`. Strict makes the one who was called, by the change that ends that;
+//!   while it lasts nobody is called.
+//! - `called-or-crowded`: while somebody stands in line, the lock is held and its release will see to the line, or somebody is
+//!   called and will, when it looks or goes.
+//!
+//! # Protocol
+//! *Lock*: one compare-exchange, if neither `LOCKED` nor `STRICT`. Else, under the monitor's lock: the compare-exchange that finds
+//! `LOCKED` sets `CROWDED`, and one stands in line.
+//!
+//! *Unlock*: one compare-exchange, if the line is clear, or somebody is called already (it will find the lock free, or locked by
+//! somebody whose unlocking is to come). Else, under the monitor's lock: strict, the front is handed the lock; otherwise it is
+//! unlocked, and the front called.
+//!
+//! *Called*: it takes the lock, or finds `LOCKED`; both clear `CALLED` in the same compare-exchange, so that the unlocking that
+//! follows sees to the line again. In vain it returns to the front. Goes it instead, the call is passed on.
+
+#![forbid(unsafe_code)]
+
+use super::monitor::{Due, Monitor, Rule};
+use crate::primitive::atomic::AtomicUsize;
+use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::wait::has_company;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How often one looks again before it stands in line, each time after twice as many pauses of the processor, 7 in all, or up to
+/// 0.3 µs: a short critical section on another core ends in that time, a switch there and back costs about as much. 1,000 tasks on
+/// 2 workers, ns a lock, with 3, 5 and 7 looks: 31, 46 and 50, as futures 39, 54 and 76 (27 and 36 on one worker): every look takes
+/// the word's line from who has the lock.
+const LOOKS: usize = 3;
+
+/// How long one stands in line before order is kept. Go's figure: long beside any line that moves, short beside what people notice.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+const LOCKED: usize = 1;
+const CROWDED: usize = 2;
+const CALLED: usize = 4;
+const STRICT: usize = 8;
+
+/// The rule; whether it is locked is in the [`Word`].
+#[derive(Debug)]
+pub(super) struct Exclusive {
+    patience: Duration,
+}
+
+/// See the module's head.
+pub(super) struct Word(AtomicUsize);
+
+/// The lock asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Since it stands in line.
+    since: Option<Instant>,
+}
+
+impl Asked {
+    pub(super) const NEW: Self = Self { since: None };
+}
+
+impl Word {
+    const_fn! {
+        const fn unlocked() -> Self {
+            Self(AtomicUsize::new(0))
+        }
+    }
+
+    fn load(&self) -> usize {
+        // Acquire pairs with the Release of whoever unlocked.
+        self.0.load(Acquire)
+    }
+
+    /// Changes the word as `f` says; false: `f` did not want to.
+    #[inline]
+    fn update(&self, mut f: impl FnMut(usize) -> Option<usize>) -> bool {
+        let mut word = self.0.load(Relaxed);
+        loop {
+            let Some(changed) = f(word) else { return false };
+            // AcqRel: the lock taken brings what its last owner did, the lock given back takes along what this one did.
+            match self.0.compare_exchange_weak(word, changed, AcqRel, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// A look under the monitor's lock: takes the lock with `taking`, or leaves `otherwise` behind.
+    fn look(&self, taking: impl Fn(usize) -> usize, otherwise: impl Fn(usize) -> usize) -> bool {
+        let mut taken = false;
+        self.update(|word| {
+            taken = word & LOCKED == 0;
+            Some(if taken { taking(word) | LOCKED } else { otherwise(word) })
+        });
+        taken
+    }
+
+    /// Looks a few times, as long as somebody on another core may be about to unlock.
+    #[cfg(not(any(loom, shuttle)))]
+    fn look_repeatedly(&self, mut f: impl FnMut(usize) -> Option<usize>) -> bool {
+        has_company()
+            && (0..LOOKS).any(|look| {
+                (0..1 << look).for_each(|_| std::hint::spin_loop());
+                self.update(&mut f)
+            })
+    }
+
+    #[cfg(any(loom, shuttle))]
+    fn look_repeatedly(&self, mut f: impl FnMut(usize) -> Option<usize>) -> bool {
+        let _ = (LOOKS, has_company);
+        self.update(&mut f)
+    }
+
+    /// Unlocks, if nobody needs to be seen to.
+    #[inline]
+    fn unlock_quickly(&self) -> bool {
+        let alone = |word: usize| word & CROWDED == 0 || word & (CALLED | STRICT) == CALLED;
+        // Mostly so, and a look before it would wait for it. (Who locks looks first, for the line belongs to whoever has the lock.)
+        // Release pairs with the Acquire of who locks next.
+        self.0.compare_exchange(LOCKED, 0, Release, Relaxed).is_ok()
+            || self.update(|word| alone(word).then_some(word & !LOCKED))
+    }
+}
+
+/// A newcomer's way in.
+#[inline]
+fn barge_in(word: usize) -> Option<usize> {
+    (word & (LOCKED | STRICT) == 0).then_some(word | LOCKED)
+}
+
+/// The way in of one who was called.
+fn answer(word: usize) -> Option<usize> {
+    (word & LOCKED == 0).then_some((word | LOCKED) & !CALLED)
+}
+
+/// What is not true of an empty line.
+fn unless(alone: bool) -> usize {
+    if alone { CROWDED | STRICT } else { 0 }
+}
+
+impl Rule for Exclusive {
+    type Request = Asked;
+    type Shared = Word;
+
+    #[inline]
+    fn take_quickly(word: &Word, _: &mut Asked) -> bool {
+        word.update(barge_in)
+    }
+
+    fn take_soon(word: &Word, _: &mut Asked) -> bool {
+        word.look_repeatedly(barge_in)
+    }
+
+    fn answer_soon(word: &Word) -> bool {
+        word.look_repeatedly(answer)
+    }
+
+    fn arrive(&mut self, word: &Word, asked: &mut Asked, alone: bool) -> bool {
+        // Strict with nobody in line: the last of those it was for has gone.
+        let may_enter = alone || word.load() & STRICT == 0;
+        let taken = may_enter && word.look(|word| word & !unless(alone), |word| word | CROWDED);
+        if !taken {
+            asked.since.get_or_insert_with(Instant::now);
+        }
+        taken
+    }
+
+    fn look_in(&mut self, word: &Word, _: &mut Asked, alone: bool) -> bool {
+        alone && word.look(|word| word & !unless(true), |word| word)
+    }
+
+    fn look_again(&mut self, word: &Word, asked: &mut Asked, alone: bool) -> bool {
+        let strict = if self.has_waited(asked) { STRICT } else { 0 };
+        word.look(|word| word & !(CALLED | unless(alone)), |word| (word & !CALLED) | CROWDED | strict)
+    }
+
+    fn can_grant(&self, word: &Word, _: &Asked) -> bool {
+        word.load() & (LOCKED | STRICT) == STRICT
+    }
+
+    fn due(&self, word: &Word, _: &Asked) -> Due {
+        match word.load() & (LOCKED | STRICT | CALLED) {
+            STRICT => Due::Grant,
+            0 => Due::Call,
+            _ => Due::Nothing,
+        }
+    }
+
+    fn called(&mut self, word: &Word) {
+        word.update(|word| Some(word | CALLED | CROWDED));
+    }
+
+    fn goes_called(&mut self, word: &Word) {
+        word.update(|word| Some(word & !CALLED));
+    }
+
+    fn grant(&mut self, word: &Word, _: &mut Asked) {
+        // Nobody has taken it since `can_grant`: strict, it is taken under the monitor's lock only.
+        word.update(|word| Some((word | LOCKED) & !STRICT));
+    }
+
+    fn give_back(&mut self, word: &Word, _: &Asked) {
+        word.update(|word| Some(word & !LOCKED));
+    }
+}
+
+impl Exclusive {
+    fn has_waited(&self, asked: &Asked) -> bool {
+        asked.since.is_some_and(|since| since.elapsed() >= self.patience)
+    }
+}
+
+impl Monitor<Exclusive> {
+    const_fn! {
+        pub(super) const fn unlocked() -> Self {
+            Self::sharing(Exclusive { patience: PATIENCE }, Word::unlocked())
+        }
+    }
+
+    /// Whose waiters' patience is so long: for models, which know no time but none and for ever.
+    #[cfg(all(test, loom))]
+    pub(super) fn with_patience(patience: Duration) -> Self {
+        Self::sharing(Exclusive { patience }, Word::unlocked())
+    }
+
+    /// Gives the lock back, and sees to the line.
+    #[inline]
+    pub(super) fn unlock(&self) {
+        if !self.shared().unlock_quickly() {
+            self.unlock_slowly();
+        }
+    }
+
+    #[cold]
+    fn unlock_slowly(&self) {
+        self.change(|_, waiting| {
+            self.shared().update(|word| Some(word & !(LOCKED | unless(!waiting))));
+        });
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        self.shared().load() & LOCKED != 0
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Word").field(&format_args!("{:#06b}", self.load())).finish()
+    }
+}
