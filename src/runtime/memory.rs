@@ -32,7 +32,6 @@ struct Free {
     next: *mut Free,
 }
 
-#[derive(Clone, Debug)]
 struct Class {
     first: Cell<*mut Free>,
     bytes: Cell<usize>,
@@ -45,8 +44,9 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     pub(crate) fn new() -> Self {
-        const NONE: Class = Class { first: Cell::new(ptr::null_mut()), bytes: Cell::new(0) };
-        Self { classes: [NONE; CLASSES] }
+        Self {
+            classes: [const { Class { first: Cell::new(ptr::null_mut()), bytes: Cell::new(0) } }; CLASSES],
+        }
     }
 
     #[inline]

@@ -236,10 +236,9 @@ impl Runnable {
         if unsafe { (header.vtable.poll)(task, &mut Context::from_waker(&waker)) } {
             return Some(end(task));
         }
-        match header.word.pause() {
-            Next::Schedule => crate::runtime::scheduler::schedule(Self { task }),
-            // The task may be gone.
-            _ => {}
+        // Unless it was woken meanwhile, the task may be gone after this.
+        if header.word.pause() == Next::Schedule {
+            crate::runtime::scheduler::schedule(Self { task });
         }
         None
     }
