@@ -11,7 +11,6 @@ use crate::primitive::{Mutex, UnsafeCell, lock};
 use crate::wait::committed::{self, Committed, DeadlinePassed};
 use crate::wait::queue::{Notification, WaitQueue, Waiter, WaiterState, WakeList, waking};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
