@@ -23,7 +23,8 @@
 //! | `WATCHED` | somebody may wait for `DONE` | those | nobody |
 //!
 //! # Invariants
-//! - `message`: the place is the sender's until `SENT` is set, afterwards the receiver's. `SENT` is not set after `DONE`.
+//! - `message`: the place is the sender's until `SENT` is set, afterwards the receiver's. `SENT` is not set after `DONE`. A refused
+//!   sender takes its message back, and a receiver that goes drops one that was sent: the place is empty when both have gone.
 //! - `waker-is-written-by-the-receiver`: and only while `WAITING` and `GONE` are clear. While `WAITING` is set both sides may read. Who
 //!   sets `GONE` where it is set owns the waker; so does the receiver that clears it.
 //! - `watched-or-told`: one who waits for `DONE` sets `WATCHED` under the lock of the queue, and enrols if `DONE` was not set in that
@@ -145,14 +146,6 @@ impl<T> Shot<T> {
             // `watched-or-told`
             self.watchers.change(notify_all);
         }
-    }
-}
-
-/// A message that was sent and not received.
-impl<T> Drop for Shot<T> {
-    fn drop(&mut self) {
-        // SAFETY: nobody else is left.
-        unsafe { self.with_message(Slot::clear) };
     }
 }
 
