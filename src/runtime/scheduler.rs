@@ -163,10 +163,10 @@ impl Scheduler {
             unsafe { cell::new(here, |vtable| Header::new(id, traits, shard as u16, born, vtable), future) };
         // From here on the future is the task's, and the caller's no more.
         let whole = AbortOnUnwind;
-        let runnable = match scheduler.registry.insert(runnable.header()) {
+        let runnable = match scheduler.registry.insert(runnable.metadata()) {
             true => Some(runnable),
             false => {
-                runnable.header().cancel.request();
+                runnable.metadata().cancel.request();
                 // It completes, being cancelled: what runs is its destructors.
                 drop(runnable.run());
                 None
@@ -285,15 +285,15 @@ impl fmt::Debug for Scheduler {
 
 /// Gives a runnable to a worker: the schedule function of every task. Any thread.
 pub(crate) fn schedule(runnable: Runnable) {
-    let scheduler = runnable.header().scheduler;
-    runnable.header().set_state(State::Ready);
+    let scheduler = runnable.metadata().scheduler;
+    runnable.metadata().set_state(State::Ready);
     schedule_from(current::home().filter(|home| ptr::eq(home.shared().scheduler(), scheduler)), runnable);
 }
 
 /// `schedule`, by one who knows where we are: `here` is the home of the task's scheduler that the thread drives, if any.
 #[inline]
 fn schedule_from(here: Option<current::CurrentHome>, runnable: Runnable) {
-    let header = runnable.header();
+    let header = runnable.metadata();
     let scheduler = header.scheduler;
     match (header.pinned(), here) {
         (Some(home), Some(here)) if ptr::eq(home, here.shared()) => here.local().ready.push_task(runnable),
@@ -322,7 +322,7 @@ pub(crate) unsafe fn received(link: NonNull<super::inbox::Link>) -> Runnable {
 
 /// The owner's side of the stealable queue.
 fn push_stealable(here: current::CurrentHome, runnable: Runnable) {
-    debug_assert!(runnable.header().pinned().is_none(), "a pinned task must not be stealable");
+    debug_assert!(runnable.metadata().pinned().is_none(), "a pinned task must not be stealable");
     let home = here.shared();
     let scheduler = home.scheduler();
     if let Err(raw) = home.queue.push(runnable.into_raw()) {

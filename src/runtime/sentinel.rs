@@ -147,9 +147,9 @@ impl Base {
             }
             // SAFETY: a task's link, taken from an inbox.
             let runnable = unsafe { scheduler::received(link) };
-            if runnable.header().pinned().is_some() {
-                // Put back as it was: the link stands for it.
-                let _ = runnable.into_raw();
+            if runnable.metadata().pinned().is_some() {
+                // Put back as it was: the header keeps the raw pointer.
+                runnable.into_raw();
                 return false;
             }
             self.here.local().ready.push_task(runnable);

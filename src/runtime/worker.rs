@@ -186,7 +186,7 @@ impl Base {
     }
 
     fn stash(self, runnable: Runnable) -> Pick {
-        let lane = runnable.header().lane;
+        let lane = runnable.metadata().lane;
         self.here.local().stash.set(Some(runnable));
         Pick::Loop(lane)
     }
@@ -476,7 +476,7 @@ impl Loop {
 
     /// Passes a runnable of another lane to the base.
     fn mine(&self, runnable: Runnable) -> Option<Runnable> {
-        if runnable.header().lane == self.lane {
+        if runnable.metadata().lane == self.lane {
             return Some(runnable);
         }
         self.here.local().stash.set(Some(runnable));
@@ -485,7 +485,7 @@ impl Loop {
 
     fn run_task(&self, runnable: Runnable) {
         let home = self.here.shared();
-        let header: *const Header = runnable.header();
+        let header: *const Header = runnable.metadata();
         // SAFETY: the runnable keeps the header up to `run`; it is not used afterwards.
         let header = unsafe { &*header };
         let starts = header.kind == Kind::Coroutine;

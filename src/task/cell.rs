@@ -206,7 +206,7 @@ unsafe impl Sync for Runnable {}
 
 impl Runnable {
     #[inline]
-    pub(crate) fn header(&self) -> &Header {
+    pub(crate) fn metadata(&self) -> &Header {
         // SAFETY: `live`: the task has not completed.
         unsafe { self.task.as_ref() }
     }
