@@ -51,7 +51,8 @@ impl Scheduler {
 /// and giving up leaves everything as it was: *nothing happened*.
 ///
 /// # Panics
-/// A waker that it is polled with must not panic when it is woken: that aborts the process.
+/// When it is polled after it has given its result. A waker that it is polled with must not panic when it is woken: that aborts the
+/// process.
 ///
 /// # Examples
 /// ```
