@@ -182,8 +182,8 @@ impl Base {
             // SAFETY: a task's link, taken from an inbox.
             let runnable = unsafe { scheduler::received(link) };
             if runnable.metadata().pinned().is_some() {
-                // Put back as it was: the header keeps the raw pointer.
-                runnable.into_raw();
+                // Put back as it was: the link stands for it.
+                let _link = runnable.into_raw();
                 return false;
             }
             self.here.local().ready.push_task(runnable);

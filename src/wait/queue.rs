@@ -103,8 +103,10 @@ pub(crate) struct Waiter<S> {
     previous: Cell<*const Waiter<S>>,
     state: AtomicU8,
     committed: bool,
-    /// Its select's claim word and its case; null for a waiter that stands alone.
-    claim: Cell<(*const Claim, usize)>,
+    /// Its case, if it is a select's. Not a whole word: a million tasks may wait.
+    case: Cell<u32>,
+    /// Its select's claim word; null for a waiter that stands alone.
+    claim: Cell<*const Claim>,
     waker: Cell<Option<Waker>>,
     slot: UnsafeCell<S>,
     _pinned: PhantomPinned,
@@ -124,7 +126,8 @@ impl<S> Waiter<S> {
             previous: Cell::new(ptr::null()),
             state: AtomicU8::new(OUT),
             committed,
-            claim: Cell::new((ptr::null(), 0)),
+            case: Cell::new(0),
+            claim: Cell::new(ptr::null()),
             waker: Cell::new(None),
             slot: UnsafeCell::new(slot),
             _pinned: PhantomPinned,
@@ -133,7 +136,8 @@ impl<S> Waiter<S> {
 
     /// Makes it case `case` of a select. The claim outlives the waiter's stay in a queue.
     pub(crate) fn set_claim(&self, claim: &Claim, case: usize) {
-        self.claim.set((claim, case));
+        self.claim.set(claim);
+        self.case.set(u32::try_from(case).expect("a select has few cases"));
     }
 
     #[inline]
@@ -196,9 +200,8 @@ impl<S> Waiter<S> {
     /// Wins the right to complete it. Under the lock of its queue.
     #[must_use]
     fn try_claim(&self) -> bool {
-        let (claim, case) = self.claim.get();
         // SAFETY: `linked-is-alive` holds for the select's claim as for its waiters.
-        unsafe { claim.as_ref() }.is_none_or(|claim| claim.win(case))
+        unsafe { self.claim.get().as_ref() }.is_none_or(|claim| claim.win(self.case.get() as usize))
     }
 
     /// The peer's last touch.
@@ -339,11 +342,11 @@ impl<S> WaitQueue<S> {
     /// As `notify_front`, but passes over the waiters of the select that `partner` belongs to: it never pairs with itself, so
     /// they would find nothing, while those behind them wait.
     pub(crate) fn notify_front_for<P>(&mut self, partner: &Waiter<P>) -> Notification {
-        let (claim, _) = partner.claim.get();
+        let claim = partner.claim.get();
         let mut next = self.first;
         // SAFETY: `linked-is-alive`.
         while let Some(waiter) = unsafe { next.as_ref() } {
-            if claim.is_null() || waiter.claim.get().0 != claim {
+            if claim.is_null() || waiter.claim.get() != claim {
                 break;
             }
             next = waiter.next.get();
