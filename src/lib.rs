@@ -23,7 +23,7 @@
 //! A worker thread runs its scheduling loop *inside a coroutine*. Whatever the loop is running, at any depth, may wait:
 //! waiting suspends that coroutine, work and all, and the thread carries on in another coroutine. So
 //!
-//! - there is one kind of task, `async_task`'s; [`spawn`] polls a future, [`go`](fn@go) calls a closure;
+//! - there is one kind of task; [`spawn`] polls a future, [`go`](fn@go) calls a closure;
 //! - a closure that never waits costs a function call;
 //! - waiting is legal everywhere on a worker: in a closure, in an `async fn` that calls a function that waits, in a `Drop`, in
 //!   a [`block_on`] inside a `poll` inside a `block_on`;

@@ -12,10 +12,32 @@
 //! go!(tx.send(6 * 7).unwrap());
 //! assert_eq!(rx.recv(), Ok(42));
 //! ```
+//!
+//! # Bits of the word
+//! | bit | meaning | set by | cleared by |
+//! |---|---|---|---|
+//! | `SENT` | there was a message | `send` | nobody |
+//! | `GONE` | the sender has sent, or was dropped | the sender, once | nobody |
+//! | `DONE` | the receiver was closed, or dropped | the receiver | nobody |
+//! | `WAITING` | the receiver's waker is in its place | the receiver | the receiver, while `GONE` is clear |
+//! | `WATCHED` | somebody may wait for `DONE` | those | nobody |
+//!
+//! # Invariants
+//! - `message`: the place is the sender's until `SENT` is set, afterwards the receiver's. `SENT` is not set after `DONE`. A refused
+//!   sender takes its message back, and a receiver that goes drops one that was sent: the place is empty when both have gone.
+//! - `waker-is-written-by-the-receiver`: and only while `WAITING` and `GONE` are clear. While `WAITING` is set both sides may read. Who
+//!   sets `GONE` where it is set owns the waker; so does the receiver that clears it.
+//! - `watched-or-told`: one who waits for `DONE` sets `WATCHED` under the lock of the queue, and enrols if `DONE` was not set in that
+//!   same operation; the receiver sets `DONE`, and if `WATCHED` was set takes the lock and tells all. One of the two comes first.
+//!
+//! Every change is a read-modify-write of one word, AcqRel, so each sees what was done before those before it.
 
 use crate::channel::errors::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::channel::shared::{self, Shared, Watched, Watching, notify_all};
 use crate::channel::slot::{Held, Room, Slot};
+use crate::primitive::UnsafeCell;
+use crate::primitive::atomic::AtomicUsize;
+use crate::primitive::atomic::Ordering::{AcqRel, Acquire};
 use crate::time::deadline_after;
 use crate::wait;
 use crate::wait::committed::{self, Committed, DeadlinePassed};
@@ -23,53 +45,107 @@ use crate::wait::queue::WaitQueue;
 use futures::future::FusedFuture;
 use std::fmt;
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-pub(super) struct State<T> {
-    message: Slot<T>,
-    /// It has sent, or gone.
-    sender_done: bool,
-    /// It has closed, or gone.
-    receiver_done: bool,
-    /// There is one receiver, so one waker will do.
-    receiver: Option<Waker>,
-    /// Those who wait for `receiver_done`.
-    watchers: WaitQueue<()>,
+const SENT: usize = 1;
+const GONE: usize = 2;
+const DONE: usize = 4;
+const WAITING: usize = 8;
+const WATCHED: usize = 16;
+
+/// What both ends share; see the module's head.
+struct Shot<T> {
+    word: AtomicUsize,
+    message: UnsafeCell<Slot<T>>,
+    waker: UnsafeCell<MaybeUninit<Waker>>,
+    /// Those who wait for `DONE`.
+    watchers: Shared<WaitQueue<()>>,
 }
 
-impl<T> State<T> {
-    /// Takes the message into an empty slot.
-    fn take(&mut self, into: &mut Slot<T>) -> Result<(), TryRecvError> {
-        if self.message.is_full() {
-            into.move_from(&mut self.message);
-            return Ok(());
+// SAFETY: `message` and the head's rules for the waker say who touches what; the message goes from thread to thread.
+unsafe impl<T: Send> Send for Shot<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Shot<T> {}
+
+impl<T> Shot<T> {
+    /// Makes one where it is to be: its message may be large, and would be copied through frames otherwise.
+    fn new() -> Arc<Self> {
+        let mut shot = Arc::<Self>::new_uninit();
+        let this = Arc::get_mut(&mut shot).expect("it is new").as_mut_ptr();
+        // SAFETY: all fields are written; an empty slot is written as such, and `UnsafeCell` is transparent.
+        unsafe {
+            (&raw mut (*this).word).write(AtomicUsize::new(0));
+            #[cfg(not(loom))]
+            Slot::<T>::empty_at((&raw mut (*this).message).cast());
+            #[cfg(loom)]
+            (&raw mut (*this).message).write(UnsafeCell::new(Slot::EMPTY));
+            (&raw mut (*this).waker).write(UnsafeCell::new(MaybeUninit::uninit()));
+            (&raw mut (*this).watchers).write(Shared::new(WaitQueue::new()));
+            shot.assume_init()
         }
-        Err(if self.sender_done || self.receiver_done { TryRecvError::Closed } else { TryRecvError::Empty })
     }
 
-    /// Makes a state where it is to be: its message may be large.
+    #[inline]
+    fn bits(&self) -> usize {
+        // Acquire pairs with the AcqRel of whoever has set what is seen.
+        self.word.load(Acquire)
+    }
+
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.bits() & DONE != 0
+    }
+
+    /// Calls `f` with the place of the message.
     ///
     /// # Safety
-    /// `state` is valid for writing.
-    unsafe fn make_at(state: *mut Self) {
-        // SAFETY: the caller's promise; all fields are written.
-        unsafe {
-            Slot::empty_at(&raw mut (*state).message);
-            (&raw mut (*state).sender_done).write(false);
-            (&raw mut (*state).receiver_done).write(false);
-            (&raw mut (*state).receiver).write(None);
-            (&raw mut (*state).watchers).write(WaitQueue::new());
-        }
+    /// `message`: it is the caller's.
+    #[inline]
+    unsafe fn with_message<R>(&self, f: impl FnOnce(&mut Slot<T>) -> R) -> R {
+        // SAFETY: the caller's promise.
+        self.message.with_mut(|message| f(unsafe { &mut *message }))
     }
-}
 
-/// A message that was sent and not received.
-impl<T> Drop for State<T> {
-    fn drop(&mut self) {
-        self.message.clear();
+    /// # Safety
+    /// The place is full, and the waker the caller's.
+    #[inline]
+    unsafe fn read_waker(&self) -> Waker {
+        // SAFETY: the caller's promise.
+        self.waker.with(|waker| unsafe { (*waker).assume_init_read() })
+    }
+
+    /// The sender's last step. `Err`: the receiver is done, and nothing was changed.
+    #[inline]
+    fn leave(&self, bits: usize) -> Result<(), ()> {
+        let refused = if bits & SENT != 0 { DONE } else { 0 };
+        let left = self.word.fetch_update(AcqRel, Acquire, |now| (now & refused == 0).then_some(now | bits));
+        if left.map_err(|_| ())? & WAITING != 0 {
+            // SAFETY: `WAITING` was set where we have set `GONE`.
+            unsafe { self.read_waker() }.wake();
+        }
+        Ok(())
+    }
+
+    /// The receiver takes its waker back; it is to be dropped. `Err`: the sender has gone, and has taken it if it was there.
+    fn take_waker(&self) -> Result<Option<Waker>, ()> {
+        let before =
+            self.word.fetch_update(AcqRel, Acquire, |now| (now & GONE == 0).then_some(now & !WAITING));
+        let was_there = before.map_err(|_| ())? & WAITING != 0;
+        // SAFETY: `WAITING` was set, and we have cleared it.
+        Ok(was_there.then(|| unsafe { self.read_waker() }))
+    }
+
+    /// The receiver is done: the senders that wait for that are told, if this is new.
+    fn close(&self) {
+        let before = self.word.fetch_or(DONE, AcqRel);
+        if before & (DONE | WATCHED) == WATCHED {
+            // `watched-or-told`
+            self.watchers.change(notify_all);
+        }
     }
 }
 
@@ -78,14 +154,13 @@ impl<T> Drop for State<T> {
 /// # Examples
 /// See the [module](self).
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    // SAFETY: `make_at` makes a state.
-    let shared = unsafe { Shared::in_arc(|state| State::make_at(state)) };
-    (Sender { shared: shared.clone(), sent: false }, Receiver { shared, ended: false })
+    let shot = Shot::new();
+    (Sender { shot: shot.clone(), sent: false }, Receiver { shot, ended: false })
 }
 
 /// The sending end; see the [module](self). Dropped without having sent, it makes the receiver fail.
 pub struct Sender<T> {
-    shared: Arc<Shared<State<T>>>,
+    shot: Arc<Shot<T>>,
     sent: bool,
 }
 
@@ -97,16 +172,13 @@ impl<T> Sender<T> {
     /// be dropped with it.
     pub fn send(mut self, message: T) -> Result<(), T> {
         self.sent = true;
-        let mut room = Room::uninit();
-        let mut held = Held::full(&mut room, message);
-        self.shared.change(|state, wakes| {
-            if !state.receiver_done {
-                state.message.move_from(held.slot());
-                state.sender_done = true;
-                wakes.push(state.receiver.take());
-            }
-        });
-        if held.slot().is_full() { Err(held.slot().take()) } else { Ok(()) }
+        // SAFETY: `message`: nothing has been sent.
+        unsafe { self.shot.with_message(|slot| slot.fill(message)) };
+        match self.shot.leave(SENT | GONE) {
+            Ok(()) => Ok(()),
+            // SAFETY: it was refused, so the place is still ours.
+            Err(()) => Err(unsafe { self.shot.with_message(Slot::take) }),
+        }
     }
 
     /// Waits until the receiver is dropped or closed: nobody wants the message.
@@ -126,7 +198,7 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn closed(&self) {
-        match shared::wait_for(ReceiverDone(&self.shared), None) {
+        match shared::wait_for(ReceiverDone(&self.shot), None) {
             Ok(()) => {}
             Err(DeadlinePassed) => unreachable!("there is no deadline"),
         }
@@ -137,23 +209,21 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// *Nothing happened*.
     pub fn closed_async(&self) -> ClosedFuture<'_, T> {
-        ClosedFuture { watching: Watching::new(ReceiverDone(&self.shared)) }
+        ClosedFuture { watching: Watching::new(ReceiverDone(&self.shot)) }
     }
 
     /// Whether the receiver has been dropped or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.with(|state| state.receiver_done)
+        self.shot.is_closed()
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         if !self.sent {
-            self.shared.change(|state, wakes| {
-                state.sender_done = true;
-                wakes.push(state.receiver.take());
-            });
+            let left = self.shot.leave(GONE);
+            debug_assert_eq!(left, Ok(()), "only a message is refused");
         }
     }
 }
@@ -171,7 +241,7 @@ impl<T> fmt::Debug for Sender<T> {
 /// sent: *may lose data*; [`close`](Self::close) and [`try_recv`](Self::try_recv) save it.
 #[must_use = "futures do nothing unless awaited or waited for"]
 pub struct Receiver<T> {
-    shared: Arc<Shared<State<T>>>,
+    shot: Arc<Shot<T>>,
     ended: bool,
 }
 
@@ -209,10 +279,27 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// Takes the message into an empty slot.
+    #[inline]
     fn take(&mut self, into: &mut Slot<T>) -> Result<(), TryRecvError> {
-        let taken = self.shared.with(|state| state.take(into));
-        self.ended |= taken != Err(TryRecvError::Empty);
-        taken
+        let bits = self.shot.bits();
+        if bits & (GONE | DONE) == 0 {
+            return Err(TryRecvError::Empty);
+        }
+        self.ended = true;
+        if bits & SENT == 0 {
+            return Err(TryRecvError::Closed);
+        }
+        // SAFETY: `message`: it has been sent.
+        unsafe {
+            self.shot.with_message(|message| match message.is_full() {
+                true => {
+                    into.move_from(message);
+                    Ok(())
+                }
+                false => Err(TryRecvError::Closed),
+            })
+        }
     }
 
     /// As [`recv`](Self::recv), for at most so long; the receiver stays.
@@ -263,30 +350,51 @@ impl<T> Receiver<T> {
 
     /// Refuses a message that has not been sent yet: the sender's `send` fails. One that has been sent is still received.
     pub fn close(&mut self) {
-        self.shared.change(|state, wakes| {
-            state.receiver_done = true;
-            notify_all(&mut state.watchers, wakes);
-        });
+        self.shot.close();
     }
 
     /// Ready when the message is in `into`, or when there will be none.
+    #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>, into: &mut Slot<T>) -> Poll<Result<(), RecvError>> {
-        match self.take(into) {
-            Err(TryRecvError::Empty) => {}
-            taken => return Poll::Ready(taken.map_err(|_| RecvError)),
-        }
-        let waker = cx.waker().clone();
-        let (taken, _replaced) = self.shared.with(|state| match state.take(into) {
-            Err(TryRecvError::Empty) => (Err(TryRecvError::Empty), state.receiver.replace(waker)),
-            taken => (taken, Some(waker)),
-        });
-        match taken {
-            Err(TryRecvError::Empty) => Poll::Pending,
-            taken => {
-                self.ended = true;
-                Poll::Ready(taken.map_err(|_| RecvError))
+        loop {
+            match self.take(into) {
+                Err(TryRecvError::Empty) if self.wait(cx.waker()) => return Poll::Pending,
+                // The sender has gone meanwhile.
+                Err(TryRecvError::Empty) => {}
+                taken => return Poll::Ready(taken.map_err(|_| RecvError)),
             }
         }
+    }
+
+    /// Leaves a waker for the sender. False: it has gone.
+    fn wait(&mut self, waker: &Waker) -> bool {
+        let shot = &*self.shot;
+        let bits = shot.bits();
+        if bits & GONE != 0 {
+            return false;
+        }
+        let mut before = None;
+        if bits & WAITING != 0 {
+            // SAFETY: the place is full, and written to by us alone; the sender at most reads.
+            if shot.waker.with(|place| unsafe { (*place).assume_init_ref().will_wake(waker) }) {
+                return true;
+            }
+            match shot.take_waker() {
+                Ok(waker) => before = waker,
+                Err(()) => return false,
+            }
+        }
+        let waker = waker.clone();
+        // SAFETY: `WAITING` is clear: a sender that goes now finds no waker to read.
+        shot.waker.with_mut(|place| unsafe { (*place).write(waker) });
+        let placed =
+            shot.word.fetch_update(AcqRel, Acquire, |now| (now & GONE == 0).then_some(now | WAITING));
+        if placed.is_err() {
+            // SAFETY: it has not been published, so it is ours.
+            drop(unsafe { shot.read_waker() });
+        }
+        drop(before);
+        placed.is_ok()
     }
 }
 
@@ -312,23 +420,23 @@ impl<T> FusedFuture for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // What is not wanted is dropped after the lock.
-        let mut room = Room::uninit();
-        let mut unwanted = Held::empty(&mut room);
-        let _waker = self.shared.change(|state, wakes| {
-            state.receiver_done = true;
-            notify_all(&mut state.watchers, wakes);
-            if state.message.is_full() {
-                unwanted.slot().move_from(&mut state.message);
-            }
-            state.receiver.take()
-        });
+        let shot = &*self.shot;
+        let mut _waker = None;
+        // When the sender has gone, nobody is left who would look.
+        if shot.bits() & GONE == 0 {
+            shot.close();
+            _waker = shot.take_waker().ok().flatten();
+        }
+        if shot.bits() & SENT != 0 {
+            // SAFETY: `message`: it has been sent.
+            unsafe { shot.with_message(Slot::clear) };
+        }
     }
 }
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = self.shared.with(|state| state.message.is_full());
+        let sent = self.shot.bits() & SENT != 0 && !self.ended;
         f.debug_struct("oneshot::Receiver").field("sent", &sent).finish()
     }
 }
@@ -347,7 +455,7 @@ impl<T> Committed for CommittedReceive<'_, T> {
     }
 
     fn withdraw(&mut self) -> Option<Self::Output> {
-        drop(self.receiver.shared.with(|state| state.receiver.take()));
+        drop(self.receiver.shot.take_waker());
         match self.receiver.take(self.into) {
             Err(TryRecvError::Empty) => None,
             taken => Some(taken.map_err(|_| RecvError)),
@@ -356,23 +464,24 @@ impl<T> Committed for CommittedReceive<'_, T> {
 }
 
 /// Waits for the receiver to be done.
-struct ReceiverDone<'a, T>(&'a Shared<State<T>>);
+struct ReceiverDone<'a, T>(&'a Shot<T>);
 
 impl<T> Watched for ReceiverDone<'_, T> {
-    type State = State<T>;
+    type State = WaitQueue<()>;
     type Cursor = Self;
     type Output = ();
 
-    fn split(&mut self) -> (&Shared<State<T>>, &mut Self) {
-        (self.0, self)
+    fn split(&mut self) -> (&Shared<WaitQueue<()>>, &mut Self) {
+        (&self.0.watchers, self)
     }
 
-    fn look(state: &mut State<T>, _: &mut Self) -> Option<()> {
-        state.receiver_done.then_some(())
+    /// Under the lock: `watched-or-told`.
+    fn look(_: &mut WaitQueue<()>, this: &mut Self) -> Option<()> {
+        (this.0.word.fetch_or(WATCHED, AcqRel) & DONE != 0).then_some(())
     }
 
-    fn queue(state: &mut State<T>) -> &mut WaitQueue<()> {
-        &mut state.watchers
+    fn queue(queue: &mut WaitQueue<()>) -> &mut WaitQueue<()> {
+        queue
     }
 }
 

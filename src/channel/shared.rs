@@ -11,7 +11,6 @@ use crate::primitive::{Mutex, UnsafeCell, lock};
 use crate::wait::committed::{self, Committed, DeadlinePassed};
 use crate::wait::queue::{Notification, WaitQueue, Waiter, WaiterState, WakeList, waking};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -29,29 +28,6 @@ unsafe impl<S: Send> Sync for Shared<S> {}
 impl<S> Shared<S> {
     pub(super) fn new(state: S) -> Self {
         Self { lock: Mutex::new(()), state: UnsafeCell::new(state) }
-    }
-
-    /// Makes one where it is to be: its state may be large, and would be copied through frames otherwise.
-    ///
-    /// # Safety
-    /// `make` makes a state where the pointer points to.
-    pub(super) unsafe fn in_arc(make: impl FnOnce(*mut S)) -> Arc<Self> {
-        #[cfg(not(any(loom, shuttle)))]
-        // SAFETY: all fields are written; `UnsafeCell` is transparent.
-        unsafe {
-            let mut shared = Arc::<Self>::new_uninit();
-            let this = Arc::get_mut(&mut shared).expect("it is new").as_mut_ptr();
-            (&raw mut (*this).lock).write(Mutex::new(()));
-            make((&raw mut (*this).state).cast());
-            shared.assume_init()
-        }
-        #[cfg(any(loom, shuttle))]
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut state = std::mem::MaybeUninit::uninit();
-            make(state.as_mut_ptr());
-            Arc::new(Self::new(state.assume_init()))
-        }
     }
 
     /// Calls `f`, which is ours, under the lock.

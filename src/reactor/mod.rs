@@ -34,7 +34,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -143,6 +143,14 @@ impl Reactor {
     /// The same after `delay`; a later call replaces an earlier one.
     pub(crate) fn notify_after(&self, delay: Duration) {
         self.poller.notify_after(delay);
+    }
+
+    /// Whether a `poll` would find something, timers excepted. Any thread; one system call.
+    pub(crate) fn has_events(&self) -> bool {
+        let mut queue =
+            libc::pollfd { fd: self.poller.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live entry, of a descriptor that is open for as long as `self` is.
+        unsafe { libc::poll(&raw mut queue, 1, 0) > 0 }
     }
 
     /// No timer fires before this moment, and the reactor wants to be polled then. `None`: there are no

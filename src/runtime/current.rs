@@ -15,7 +15,6 @@ use crate::task::header::Header;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::panic::Location;
-use std::ptr;
 
 thread_local! {
     static HOME: Cell<Option<&'static Home>> = const { Cell::new(None) };
@@ -84,15 +83,6 @@ pub(crate) fn with_task<R>(f: impl FnOnce(&Header) -> R) -> Option<R> {
 
 pub(crate) fn task_id() -> Option<u64> {
     with_task(|task| task.id)
-}
-
-/// Called by a body when its task has completed, to tell the loop that runs it.
-pub(crate) fn mark_completed(header: &Header) {
-    if let Some((_, record)) = record()
-        && ptr::eq(record.task.get(), header)
-    {
-        record.completed.set(true);
-    }
 }
 
 #[inline(never)]

@@ -13,6 +13,7 @@ use crate::random::Rng;
 use crate::reactor::Reactor;
 use crate::runtime::idle::Sleeper;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::memory::Blocks;
 use crate::runtime::ready::ReadyQueue;
 use crate::runtime::record::Record;
 use crate::runtime::run_queue::RunQueue;
@@ -78,6 +79,8 @@ pub(crate) struct Local {
     pub(crate) spares: RefCell<Vec<(Lane, Vec<&'static Record>)>>,
     free_records: RefCell<Vec<&'static Record>>,
     pub(crate) blocks: RefCell<Vec<&'static [Record]>>,
+    /// Memory for tasks.
+    pub(crate) memory: Blocks,
     pub(crate) rng: Rng,
     /// Picks left until the worker looks at its inbox, the injector and the poller.
     pub(crate) slice: Cell<u32>,
@@ -136,6 +139,7 @@ impl Home {
                 spares: RefCell::default(),
                 free_records: RefCell::default(),
                 blocks: RefCell::default(),
+                memory: Blocks::new(),
                 rng: Rng::new(),
                 slice: Cell::new(0),
                 turn: Cell::new(Turn { line: Line::Ready, left: 0 }),

@@ -8,7 +8,7 @@
 //! does not arise. The nodes are the links inside coroutine records and task headers: a push never allocates.
 //!
 //! # Invariants
-//! - `in-one-inbox`: a link is in at most one inbox, once. A record's link is guarded by its `queued` flag, a task's by
+//! - `in-one-inbox`: a link is in at most one inbox, once. A record's link is guarded by its `flag` flag, a task's by
 //!   the possession of its `Runnable`.
 //! - `outlives-the-push`: a record is never freed; a task's allocation is kept by the `Runnable` that the link stands for.
 //!
@@ -33,22 +33,42 @@ pub(crate) enum LinkKind {
     Task,
 }
 
-/// An inbox node; the first field of what it stands for.
+/// An inbox node; the first field of what it stands for. `repr(C)`: one with more behind it begins as one without.
 #[repr(C)]
-pub(crate) struct Link {
+pub(crate) struct Link<R = ()> {
     next: AtomicPtr<Link>,
     kind: LinkKind,
-    /// A record's: it is in the inbox, or about to be looked at. Here because here is room for it.
-    pub(super) queued: AtomicBool,
+    /// Here because here is room for it, and for the rest. A record's: it is in the inbox, or about to be looked at. A task's: its
+    /// result has been taken.
+    pub(crate) flag: AtomicBool,
+    /// Six bytes that are the owner's.
+    pub(crate) room: R,
+}
+
+impl<R> Link<R> {
+    pub(crate) fn with_room(kind: LinkKind, room: R) -> Self {
+        Self { next: AtomicPtr::new(ptr::null_mut()), kind, flag: AtomicBool::new(false), room }
+    }
 }
 
 impl Link {
     pub(crate) fn new(kind: LinkKind) -> Self {
-        Self { next: AtomicPtr::new(ptr::null_mut()), kind, queued: AtomicBool::new(false) }
+        Self::with_room(kind, ())
     }
 
     pub(crate) fn kind(&self) -> LinkKind {
         self.kind
+    }
+
+    /// The next in the list that the link is in. For the injector, which has a lock: Relaxed.
+    #[inline]
+    pub(super) fn next(&self) -> *mut Link {
+        self.next.load(Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set_next(&self, next: *mut Link) {
+        self.next.store(next, Relaxed);
     }
 }
 

@@ -13,17 +13,17 @@
 //! - `type-stable`: records live in blocks that are never freed, and a record never changes its home. So a waker is a bare
 //!   pointer, a clone of it counts nothing, and a late wake is harmless: every wait is a loop that looks again.
 //! - `home-only`: the cells are touched only on the thread that drives the home at that time.
-//! - `one-push`: a record is in its home's inbox at most once: only the waker whose swap of `queued` returned false pushes,
-//!   and `queued` is cleared only after the record has been taken out.
+//! - `one-push`: a record is in its home's inbox at most once: only the waker whose swap of `flag` returned false pushes,
+//!   and `flag` is cleared only after the record has been taken out.
 //! - `resumed-on-base`: the ready queue is popped on the base, so a resumption follows the switch that it resumes, even if
 //!   the wake came between the two.
 //!
 //! # Protocol
-//! A wake on the home's own thread changes the state directly: no atomic operation. A wake from elsewhere swaps `queued`
+//! A wake on the home's own thread changes the state directly: no atomic operation. A wake from elsewhere swaps `flag`
 //! (AcqRel) and, if it was false, pushes the record to the inbox and wakes the home if it sleeps. The home takes it out,
-//! swaps `queued` to false (AcqRel), then performs the local wake. A waker that found `queued` true has ordered its data
+//! swaps `flag` to false (AcqRel), then performs the local wake. A waker that found `flag` true has ordered its data
 //! before the home's later swap, which reads from it: the poll that follows sees the data. Nothing is lost: either the
-//! record is in the inbox, which is drained before every sleep, or the home has yet to clear `queued` and look.
+//! record is in the inbox, which is drained before every sleep, or the home has yet to clear `flag` and look.
 //! [`Remote`] is that part of a record.
 
 use crate::coroutine::{Coroutine, Extent, Suspender};
@@ -79,7 +79,7 @@ impl Remote {
     pub(crate) unsafe fn queue(this: NonNull<Self>, inbox: &Inbox) -> bool {
         // SAFETY: never freed.
         // AcqRel pairs with the swap in `taken`.
-        if unsafe { this.as_ref() }.link.queued.swap(true, AcqRel) {
+        if unsafe { this.as_ref() }.link.flag.swap(true, AcqRel) {
             return false;
         }
         // SAFETY: `one-push`: the flag was clear, so the record is in no inbox; `type-stable`.
@@ -90,7 +90,7 @@ impl Remote {
     /// The home's side, after taking the record out of the inbox: what it looks at afterwards is what wakers have seen to.
     pub(crate) fn taken(&self) {
         // AcqRel pairs with the swap in `queue`: what wakers did before they found `true` is seen from here on.
-        self.link.queued.swap(false, AcqRel);
+        self.link.flag.swap(false, AcqRel);
     }
 }
 
@@ -118,8 +118,6 @@ pub(crate) struct Record {
     pub(crate) lane: Cell<Option<Lane>>,
     /// Set by the base: the loop shall return when it is resumed.
     pub(crate) retire: Cell<bool>,
-    /// Whether the run in progress has completed its task.
-    pub(crate) completed: Cell<bool>,
     /// The stack has been trimmed since the coroutine parked.
     pub(crate) trimmed: Cell<bool>,
 }
@@ -135,7 +133,6 @@ impl Record {
             state: Cell::new(State::Running),
             suspended: Cell::new(Suspended::Idle),
             retire: Cell::new(false),
-            completed: Cell::new(false),
             trimmed: Cell::new(false),
             depth: Cell::new(0),
             parked_round: Cell::new(0),

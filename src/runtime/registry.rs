@@ -1,13 +1,14 @@
 //! The registry of live tasks: every task can be named, dumped and cancelled until it has ended.
 //!
 //! A shard is a doubly linked list through the task headers, behind a lock that its worker hardly ever
-//! shares; the last one is for tasks spawned off the workers. It holds one waker per task, which keeps the
-//! task's allocation (`kept-by-registry`) and makes async-task's "last waker dropped" path unreachable.
-//! Nothing of the user's runs under the lock: the wakers are our own tasks' and are only moved or counted.
+//! shares; the last one is for tasks spawned off the workers. It owns nothing: a task's own reference is
+//! dropped after its removal (`kept-by-registry`), so a task whose wakers are all gone is still there to be cancelled.
+//! Nothing of the user's runs under the lock.
 //! Closing and counting are the business of [`Gate`].
 
 use crate::runtime::gate::Gate;
 use crate::runtime::record::Record;
+use crate::task::cell;
 use crate::task::header::Header;
 use std::fmt;
 use std::ptr;
@@ -75,21 +76,15 @@ impl Registry {
 
     /// Enters a new task. False when the gate is closed: the caller must not schedule it.
     #[must_use]
-    pub(crate) fn insert(&self, header: &Header, waker: Waker) -> bool {
-        let mut waker = Some(waker);
-        self.gate.enter(header.shard as usize, |list| {
-            header.waker.set(waker.take());
-            list.link(header);
-        })
+    #[inline]
+    pub(crate) fn insert(&self, header: &Header) -> bool {
+        self.gate.enter(header.shard as usize, |list| list.link(header))
     }
 
-    /// Removes an ended task; the waker returned keeps its allocation until the caller drops it, outside the
-    /// lock.
-    pub(crate) fn remove(&self, header: &Header) -> Option<Waker> {
-        self.gate.leave(header.shard as usize, |list| {
-            list.unlink(header);
-            header.waker.take()
-        })
+    /// Removes an ended task.
+    #[inline]
+    pub(crate) fn remove(&self, header: &Header) {
+        self.gate.leave(header.shard as usize, |list| list.unlink(header));
     }
 
     /// Calls `f` with every task, under the lock of its shard: it must not run user code or take another
@@ -129,13 +124,11 @@ impl Wakes {
 }
 
 impl Header {
-    /// Under the shard's lock, which guards `waker`.
+    /// Under the shard's lock, which keeps the task if nothing else does.
     fn begin_cancel(&self) -> Wakes {
         let record = self.cancel.request();
-        let waker = self.waker.take();
-        self.waker.set(waker.clone());
         // SAFETY: records are never freed.
-        Wakes { task: waker, record: unsafe { record.as_ref() } }
+        Wakes { task: cell::waker(self), record: unsafe { record.as_ref() } }
     }
 
     /// See [`JoinHandle::cancel`](crate::task::JoinHandle::cancel).

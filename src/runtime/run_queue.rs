@@ -28,8 +28,8 @@ use crate::primitive::atomic::{AtomicPtr, AtomicUsize};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-/// Slots of one queue. Go and tokio have 256; what a task spawns beyond that costs a push and a pop of the shared injector each,
-/// 97 instructions: with 1,024 a batch of 1,000 goes without. Tiny under loom, to reach the wrap-around.
+/// Slots of one queue. Go and tokio have 256; what a task spawns beyond that goes through the shared injector, whose lock
+/// costs more than the ring: with 1,024 a batch of 1,000 goes without. Tiny under loom, to reach the wrap-around.
 #[cfg(not(loom))]
 pub(crate) const CAPACITY: usize = 1024;
 #[cfg(loom)]

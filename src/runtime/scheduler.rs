@@ -9,14 +9,16 @@ use crate::runtime::builder::{Config, WaitsInPoll};
 use crate::runtime::current;
 use crate::runtime::home::Home;
 use crate::runtime::idle::Idle;
+use crate::runtime::injector::Injector;
 use crate::runtime::registry::Registry;
 use crate::runtime::report::Report;
-use crate::task::body::Body;
+use crate::task::AbortOnUnwind;
+use crate::task::cell::{self, Ended};
 use crate::task::header::{self, Header, Kind, Lane, Runnable, State, Traits};
 use crate::task::join::JoinHandle;
-use concurrent_queue::ConcurrentQueue;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -26,7 +28,7 @@ pub(crate) struct Scheduler {
     homes: Box<[&'static Home]>,
     registry: Registry,
     /// Runnables from off the workers, and what did not fit a worker's queue.
-    pub(crate) injector: ConcurrentQueue<Runnable>,
+    pub(crate) injector: Injector,
     pub(crate) idle: Idle,
     config: Config,
     /// Worker threads that have ended.
@@ -44,7 +46,7 @@ impl Scheduler {
         let scheduler: &'static Self = Box::leak(Box::new(Self {
             registry: Registry::new(homes.len()),
             homes,
-            injector: ConcurrentQueue::unbounded(),
+            injector: Injector::new(),
             idle: Idle::new(),
             config,
             ended: AtomicUsize::new(0),
@@ -113,10 +115,12 @@ impl Scheduler {
     /// - A future that is not `Send`, or whose output is not, is pinned to the home that the calling thread drives.
     /// - What the future borrows outlives the task: the caller waits for its end, whatever happens.
     pub(crate) unsafe fn spawn<F: Future>(traits: Traits, future: F) -> JoinHandle<F::Output> {
+        let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), traits.scheduler));
         // SAFETY: the caller's promise.
-        let (runnable, handle) = unsafe { Self::prepare(traits, future) };
+        let (runnable, handle) = unsafe { Self::prepare_from(here, traits, &raw const future) };
+        mem::forget(future);
         if let Some(runnable) = runnable {
-            schedule(runnable);
+            schedule_from(here, runnable);
         }
         handle
     }
@@ -129,36 +133,54 @@ impl Scheduler {
         traits: Traits,
         future: F,
     ) -> (Option<Runnable>, JoinHandle<F::Output>) {
-        super::fork::check();
-        let scheduler = traits.scheduler;
-        let (id, shard) = match current::home() {
-            Some(home) if ptr::eq(home.shared().scheduler(), scheduler) => {
-                (home.local().next_id(), home.shared().index())
-            }
-            _ => (header::take_ids(1), scheduler.homes.len()),
-        };
-        let header = Header::new(id, traits, shard as u16, clock::coarse());
-        // SAFETY: the caller answers for lifetimes and for threads; `schedule` is Send, Sync and 'static.
-        let (runnable, task) = unsafe {
-            async_task::Builder::new()
-                .metadata(header)
-                .spawn_unchecked(|header| Body::new(header, future), schedule)
-        };
-        let header: *const Header = runnable.metadata();
-        // SAFETY: `runnable` keeps the header.
-        let header = unsafe { &*header };
-        if scheduler.registry.insert(header, runnable.waker()) {
-            return (Some(runnable), JoinHandle::new(task));
-        }
-        header.cancel.request();
-        runnable.run();
-        (None, JoinHandle::new(task))
+        let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), traits.scheduler));
+        // SAFETY: the caller's promise.
+        let prepared = unsafe { Self::prepare_from(here, traits, &raw const future) };
+        mem::forget(future);
+        prepared
     }
 
-    /// A task has ended: takes it out of the registry. `header` is invalid afterwards.
-    pub(crate) fn finish(&'static self, header: &Header) {
-        let waker = self.registry.remove(header);
-        drop(waker);
+    /// `prepare`, by one who knows where we are: `here` is the home of this scheduler that the thread drives, if any. The future is
+    /// moved out of its place, to save copies from frame to frame; when this unwinds it has not been.
+    ///
+    /// # Safety
+    /// As `spawn`; and the caller forgets the future afterwards.
+    #[inline]
+    unsafe fn prepare_from<F: Future>(
+        here: Option<current::CurrentHome>,
+        traits: Traits,
+        future: *const F,
+    ) -> (Option<Runnable>, JoinHandle<F::Output>) {
+        super::fork::check();
+        let scheduler = traits.scheduler;
+        let (id, shard) = match here {
+            Some(home) => (home.local().next_id(), home.shared().index()),
+            None => (header::take_ids(1), scheduler.homes.len()),
+        };
+        let born = clock::coarse();
+        // SAFETY: the caller answers for lifetimes and for threads.
+        let (runnable, task) =
+            unsafe { cell::new(here, |vtable| Header::new(id, traits, shard as u16, born, vtable), future) };
+        // From here on the future is the task's, and the caller's no more.
+        let whole = AbortOnUnwind;
+        let runnable = match scheduler.registry.insert(runnable.metadata()) {
+            true => Some(runnable),
+            false => {
+                runnable.metadata().cancel.request();
+                // It completes, being cancelled: what runs is its destructors.
+                drop(runnable.run());
+                None
+            }
+        };
+        mem::forget(whole);
+        (runnable, JoinHandle::new(task))
+    }
+
+    /// A task has ended: takes it out of the registry, and drops its own reference.
+    #[inline]
+    pub(crate) fn finish(&'static self, ended: Ended) {
+        self.registry.remove(ended.header());
+        drop(ended);
         if self.registry.gate().has_left() {
             self.notify_all();
         }
@@ -187,15 +209,9 @@ impl Scheduler {
 
     /// Puts a runnable where every worker looks, and wakes one for it.
     pub(crate) fn inject(&self, runnable: Runnable) {
-        self.push_injector(runnable);
+        self.injector.push(runnable);
         if !self.idle.someone_searches() {
             self.wake_one();
-        }
-    }
-
-    fn push_injector(&self, runnable: Runnable) {
-        if self.injector.push(runnable).is_err() {
-            unreachable!("the injector is unbounded and never closed");
         }
     }
 
@@ -269,10 +285,16 @@ impl fmt::Debug for Scheduler {
 
 /// Gives a runnable to a worker: the schedule function of every task. Any thread.
 pub(crate) fn schedule(runnable: Runnable) {
+    let scheduler = runnable.metadata().scheduler;
+    runnable.metadata().set_state(State::Ready);
+    schedule_from(current::home().filter(|home| ptr::eq(home.shared().scheduler(), scheduler)), runnable);
+}
+
+/// `schedule`, by one who knows where we are: `here` is the home of the task's scheduler that the thread drives, if any.
+#[inline]
+fn schedule_from(here: Option<current::CurrentHome>, runnable: Runnable) {
     let header = runnable.metadata();
     let scheduler = header.scheduler;
-    header.set_state(State::Ready);
-    let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), scheduler));
     match (header.pinned(), here) {
         (Some(home), Some(here)) if ptr::eq(home, here.shared()) => here.local().ready.push_task(runnable),
         (Some(home), _) => send(home, runnable),
@@ -283,14 +305,9 @@ pub(crate) fn schedule(runnable: Runnable) {
 
 /// Puts a runnable in a home's inbox.
 pub(crate) fn send(home: &'static Home, runnable: Runnable) {
-    let header: *const Header = runnable.metadata();
-    let raw = runnable.into_raw();
-    // SAFETY: the raw runnable keeps the header until it is taken out of the inbox; possessing it, we are the only runner,
-    // so the link is in no other inbox and the cell is ours.
-    unsafe {
-        (*header).raw.set(raw.as_ptr());
-        home.inbox.push((*header).link());
-    }
+    // SAFETY: the link is the first field of a `repr(C)` header, which is the first of its task. The runnable keeps the task until it
+    // is taken out of the inbox; possessing it, we are the only runner, so the link is in no other inbox.
+    unsafe { home.inbox.push(runnable.into_raw().cast()) };
     home.wake_if_sleeping();
 }
 
@@ -299,11 +316,8 @@ pub(crate) fn send(home: &'static Home, runnable: Runnable) {
 /// # Safety
 /// The link was taken from an inbox, and is a task's.
 pub(crate) unsafe fn received(link: NonNull<super::inbox::Link>) -> Runnable {
-    // SAFETY: `link` is the first field of a `repr(C)` header (`Header::link`); `send` stored the raw runnable.
-    unsafe {
-        let header = link.cast::<Header>().as_ref();
-        Runnable::from_raw(NonNull::new_unchecked(header.raw.get().cast()))
-    }
+    // SAFETY: the caller's promise: the pointer is the one that `send` had from `into_raw`.
+    unsafe { Runnable::from_raw(link.cast()) }
 }
 
 /// The owner's side of the stealable queue.
@@ -314,7 +328,7 @@ fn push_stealable(here: current::CurrentHome, runnable: Runnable) {
     if let Err(raw) = home.queue.push(runnable.into_raw()) {
         // SAFETY: the pointer came from `into_raw` just now. The owner looks at the injector itself, so nobody need be
         // woken for what does not fit: the length below decides as for any other push.
-        scheduler.push_injector(unsafe { Runnable::from_raw(raw) });
+        scheduler.injector.push(unsafe { Runnable::from_raw(raw) });
     }
     let workers = scheduler.homes.len();
     if workers > 1 && home.queue.len() > 1 && scheduler.idle.seems_worth_waking(workers) {

@@ -15,6 +15,11 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(1);
 /// The longest period while nobody does.
 const LONG: Duration = Duration::from_millis(10);
+/// How often a worker that runs out of work has a glance at the others.
+const GLANCE: Duration = Duration::from_micros(100);
+/// After so long without a tick others serve a worker's sockets. Most likely the system runs something else in its place, and will
+/// for the milliseconds of a time slice: 100 connections, 2 workers and a client on 2 cores had a 99th percentile of 4.3 ms.
+const STANDSTILL: Duration = Duration::from_micros(200);
 /// After so long without a tick a worker is reported.
 const STUCK: Duration = Duration::from_secs(1);
 
@@ -28,6 +33,8 @@ pub(crate) struct Watch {
     pub(crate) starved_in_row: Cell<usize>,
     /// The worker has started or slept, and run nothing since.
     rested: Cell<bool>,
+    /// When, and the index of the worker that was looked at.
+    last_glance: Cell<Option<(Instant, usize)>>,
 }
 
 impl Watch {
@@ -130,6 +137,33 @@ impl Base {
         }
     }
 
+    /// The worker is out of work: it looks at another, the next at each glance, and helps it if it stands still. True: it did.
+    pub(crate) fn glance(self) -> bool {
+        let homes = self.scheduler().homes();
+        if homes.len() == 1 {
+            return false;
+        }
+        let watch = &self.here.local().watch;
+        let now = clock::now();
+        let (last, at) = watch.last_glance.get().unwrap_or((now - GLANCE, self.home().index()));
+        if now - last < GLANCE {
+            return false;
+        }
+        let at = (at + 1) % homes.len();
+        watch.last_glance.set(Some((now, at)));
+        let home = homes[at];
+        if ptr::eq(home, self.home()) {
+            return false;
+        }
+        let should_run = !home.sleeper.is_sleeping() || home.reactor.has_events();
+        let (_, stands_still_for) = watch.compare(home, should_run, now);
+        let helps = stands_still_for.is_some_and(|time| time >= STANDSTILL);
+        if helps {
+            self.rescue(home);
+        }
+        helps
+    }
+
     /// Does for a stuck worker what does not need it: its sockets and timers, its queue, closures sent to it to start.
     fn rescue(self, home: &'static Home) {
         {
@@ -148,8 +182,8 @@ impl Base {
             // SAFETY: a task's link, taken from an inbox.
             let runnable = unsafe { scheduler::received(link) };
             if runnable.metadata().pinned().is_some() {
-                // Put back as it was: the header keeps the raw pointer.
-                runnable.into_raw();
+                // Put back as it was: the link stands for it.
+                let _link = runnable.into_raw();
                 return false;
             }
             self.here.local().ready.push_task(runnable);

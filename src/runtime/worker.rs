@@ -251,13 +251,11 @@ impl Base {
         }
         let share = injector.len() / scheduler.homes().len() + 1;
         let mut any = false;
-        for _ in 0..share.min(INJECTOR_BATCH) {
-            let Ok(runnable) = injector.pop() else { break };
+        for runnable in injector.take(share.min(INJECTOR_BATCH)) {
             any = true;
             if let Err(raw) = self.home().queue.push(runnable.into_raw()) {
                 // SAFETY: the pointer came from `into_raw` just now.
                 self.here.local().ready.push_task(unsafe { Runnable::from_raw(raw) });
-                break;
             }
         }
         any
@@ -488,8 +486,7 @@ impl Loop {
     fn run_task(&self, runnable: Runnable) {
         let home = self.here.shared();
         let header: *const Header = runnable.metadata();
-        // SAFETY: the runnable keeps the header up to `run`; afterwards it is used only if the task has completed, when the
-        // registry still keeps it (`kept-by-registry`).
+        // SAFETY: the runnable keeps the header up to `run`; it is not used afterwards.
         let header = unsafe { &*header };
         let starts = header.kind == Kind::Coroutine;
         if starts {
@@ -510,14 +507,13 @@ impl Loop {
         header.set_worker(home.index());
         home.running_task.store(header.id, Relaxed);
         self.here.local().reset_budget();
-        self.record.completed.set(false);
         self.record.task.set(header);
-        runnable.run();
+        let ended = runnable.run();
         self.record.task.set(ptr::null());
         home.running_task.store(0, Relaxed);
         home.moved();
-        if self.record.completed.get() {
-            home.scheduler().finish(header);
+        if let Some(ended) = ended {
+            home.scheduler().finish(ended);
         }
         if starts {
             home.started.store(home.started.load(Relaxed) - 1, Relaxed);
@@ -589,6 +585,7 @@ impl Base {
         // Wakers of others may run user code, so they are called by a loop; no task is left, so nothing else is.
         self.run(|| !self.here.local().has_wakes(), |_| ());
         self.retire_all();
+        self.here.local().memory.clear();
         coroutine::trim_pool(usize::MAX);
     }
 }

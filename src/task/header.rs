@@ -1,19 +1,22 @@
-//! The metadata of a task: it lies in the task's one allocation, beside async-task's own header.
+//! The header of a task: the part of its one allocation that does not depend on its type; see `cell.rs`.
 //!
 //! # Who may touch what
 //! - *fixed*: written before the task is published, never again.
 //! - *any thread*: atomics.
-//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and async-task's state word orders
-//!   one runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
+//! - *handle*: whoever holds the task's handle, one.
+//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and the state word orders one
+//!   runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
 //! - *shard*: under the lock of the registry shard that the task was entered in.
 //!
 //! # Invariants
-//! - `kept-by-registry`: from its entry in the registry until its removal the allocation is alive, for the registry holds
-//!   a waker of it. Removal follows the last run.
+//! - `kept-by-registry`: from its entry in the registry until its removal the allocation is alive, for the task's own reference is
+//!   dropped after the removal (`Ended`). Removal follows the last run.
 
 use crate::coroutine::Class;
 use crate::runtime::{Home, Link, LinkKind, Scheduler};
 use crate::task::cancel::CancelCell;
+use crate::task::cell::VTable;
+use crate::task::word::Word;
 use crate::wait::Extras;
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,11 +24,9 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU64};
-use std::task::Waker;
 use std::time::Duration;
 
-/// The right to run a task once.
-pub(crate) type Runnable = async_task::Runnable<Header>;
+pub(crate) use crate::task::cell::Runnable;
 
 /// What kind of thing a task runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,9 +64,10 @@ pub(crate) struct Lane {
 /// run touches stands together; the groups are in the order of their alignment, because `repr(C)` pads.
 #[repr(C)]
 pub(crate) struct Header {
-    link: Link,
+    link: Link<Room>,
 
     // any thread
+    pub(crate) word: Word,
     pub(crate) cancel: CancelCell,
     wait_site: AtomicPtr<Location<'static>>,
     // fixed
@@ -83,32 +85,22 @@ pub(crate) struct Header {
     pub(crate) shields: Cell<u16>,
     /// Waits that somebody borrows from: neither cancelled nor refused.
     pub(crate) borrowing: Cell<u16>,
-    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
-    placed: Cell<u16>,
     // fixed
-    /// The index of the only worker that may run it, or `ANY`.
-    pinned: u16,
     /// Index of its registry shard.
     pub(crate) shard: u16,
     /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
     born: u32,
-    // any thread
-    worker: AtomicU16,
     // fixed
     pub(crate) scheduler: &'static Scheduler,
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
     rare: AtomicPtr<Rare>,
 
-    // runner
-    /// The raw `Runnable` while the link stands for it in an inbox.
-    pub(crate) raw: Cell<*mut ()>,
-
     // shard
     pub(crate) previous: Cell<*const Header>,
     pub(crate) next: Cell<*const Header>,
-    pub(crate) waker: Cell<Option<Waker>>,
 
     // fixed
+    pub(crate) vtable: &'static VTable,
     pub(crate) spawn_site: &'static Location<'static>,
 }
 
@@ -116,6 +108,18 @@ pub(crate) struct Header {
 unsafe impl Send for Header {}
 // SAFETY: as above; `&Header` gives other parties nothing but the fixed and the atomic fields to use.
 unsafe impl Sync for Header {}
+
+/// What there is room for in the link.
+struct Room {
+    // any thread
+    worker: AtomicU16,
+    // runner
+    /// The index of the worker that it was sent to for balance, to start there, or `ANY`: it is not sent on a second time.
+    placed: Cell<u16>,
+    // fixed
+    /// The index of the only worker that may run it, or `ANY`.
+    pinned: u16,
+}
 
 /// What a header is made from.
 pub(crate) struct Traits {
@@ -141,23 +145,28 @@ pub(crate) fn take_ids(count: u64) -> u64 {
 }
 
 impl Header {
-    pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64) -> Self {
+    pub(crate) fn new(id: u64, traits: Traits, shard: u16, born: u64, vtable: &'static VTable) -> Self {
         Self {
-            link: Link::new(LinkKind::Task),
+            link: Link::with_room(
+                LinkKind::Task,
+                Room {
+                    worker: AtomicU16::new(0),
+                    placed: Cell::new(ANY),
+                    pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
+                },
+            ),
+            word: Word::new(),
+            vtable,
             scheduler: traits.scheduler,
             id,
             kind: traits.kind,
             lane: traits.lane,
             spawn_site: traits.spawn_site,
             born: millis(born),
-            pinned: traits.pinned.map_or(ANY, |home| home.index() as u16),
             shard,
             cancel: CancelCell::new(),
             state: AtomicU8::new(State::Ready as u8),
-            worker: AtomicU16::new(0),
             wait_site: AtomicPtr::new(ptr::null_mut()),
-            raw: Cell::new(ptr::null_mut()),
-            placed: Cell::new(ANY),
             throws: Cell::new(0),
             guarded: Cell::new(false),
             shields: Cell::new(0),
@@ -165,7 +174,6 @@ impl Header {
             rare: AtomicPtr::new(traits.name.map_or(ptr::null_mut(), |name| Rare::new(Some(name)))),
             previous: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
-            waker: Cell::new(None),
         }
     }
 
@@ -197,17 +205,19 @@ impl Header {
     /// The only home that may run it, if any.
     #[inline]
     pub(crate) fn pinned(&self) -> Option<&'static Home> {
-        (self.pinned != ANY).then(|| self.scheduler.homes()[usize::from(self.pinned)])
+        let pinned = self.link.room.pinned;
+        (pinned != ANY).then(|| self.scheduler.homes()[usize::from(pinned)])
     }
 
     /// The home that it was sent to for balance, to start there.
     #[inline]
     pub(crate) fn placed(&self) -> Option<&'static Home> {
-        (self.placed.get() != ANY).then(|| self.scheduler.homes()[usize::from(self.placed.get())])
+        let placed = self.link.room.placed.get();
+        (placed != ANY).then(|| self.scheduler.homes()[usize::from(placed)])
     }
 
     pub(crate) fn set_placed(&self, home: &Home) {
-        self.placed.set(home.index() as u16);
+        self.link.room.placed.set(home.index() as u16);
     }
 
     /// Calls `f` with the rarely used part, if there is one; it must not come here again. Runner only, like the next two.
@@ -220,13 +230,11 @@ impl Header {
         f(&mut self.make_rare().extras.borrow_mut())
     }
 
-    pub(crate) fn take_extras(&self) -> Option<Extras> {
-        Some(self.rare()?.extras.take())
-    }
-
-    pub(crate) fn link(&self) -> ptr::NonNull<Link> {
-        // The provenance must cover the whole header: it is cast back when the link is taken.
-        ptr::NonNull::from(self).cast()
+    #[inline]
+    pub(crate) fn drop_extras(&self) {
+        if let Some(rare) = self.rare() {
+            drop(rare.extras.take());
+        }
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -248,12 +256,26 @@ impl Header {
     }
 
     pub(crate) fn set_worker(&self, index: usize) {
-        self.worker.store(index as u16 + 1, Relaxed);
+        self.link.room.worker.store(index as u16 + 1, Relaxed);
+    }
+
+    /// Handle only: the result is taken. False: it has been already.
+    #[inline]
+    pub(crate) fn take_result(&self) -> bool {
+        let before = self.link.flag.load(Relaxed);
+        self.link.flag.store(true, Relaxed);
+        !before
+    }
+
+    /// Handle only.
+    #[inline]
+    pub(crate) fn is_result_taken(&self) -> bool {
+        self.link.flag.load(Relaxed)
     }
 
     /// Index of the worker that ran it last, if it has run.
     pub(crate) fn worker(&self) -> Option<usize> {
-        self.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
+        self.link.room.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
     }
 
     #[inline]
@@ -306,6 +328,6 @@ impl fmt::Debug for Header {
     }
 }
 
-/// Ten thousand idle connections are to cost little more than a page each.
+/// A million idle futures are to cost little.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle))))]
 const _: () = assert!(size_of::<Header>() <= 128);

@@ -2,7 +2,7 @@
 
 use crate::runtime::current;
 use crate::runtime::{PanicPolicy, Scheduler};
-use crate::task::body::is_own_cancellation;
+use crate::task::cell::Handle;
 use crate::task::header::Header;
 use crate::task::{Id, cancel};
 use std::any::Any;
@@ -14,56 +14,20 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-/// What a body leaves for the joiner. Dropping it never unwinds: async-task would abort.
-pub(crate) struct Outcome<T> {
-    result: Option<Result<T, Failure>>,
-    scheduler: &'static Scheduler,
-}
-
-enum Failure {
+/// Why a task has no value.
+pub(crate) enum Failure {
     Cancelled,
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<T> Outcome<T> {
-    pub(crate) fn done(header: &Header, value: T) -> Self {
-        Self { result: Some(Ok(value)), scheduler: header.scheduler }
-    }
-
-    pub(crate) fn cancelled(header: &Header) -> Self {
-        Self { result: Some(Err(Failure::Cancelled)), scheduler: header.scheduler }
-    }
-
-    pub(crate) fn unwound(header: &Header, payload: Box<dyn Any + Send>) -> Self {
-        if is_own_cancellation(header, &*payload) {
-            return Self::cancelled(header);
-        }
-        Self { result: Some(Err(Failure::Panicked(payload))), scheduler: header.scheduler }
-    }
-
-    /// A destructor's panic takes the place of what came before it, unless that was a panic itself.
-    pub(crate) fn replace(&mut self, later: Self) {
-        if !matches!(self.result, Some(Err(Failure::Panicked(_)))) {
-            *self = later;
-        }
-    }
-
-    fn take(mut self) -> Result<T, Failure> {
-        self.result.take().expect("an outcome is taken once")
-    }
-}
-
-impl<T> Drop for Outcome<T> {
-    fn drop(&mut self) {
-        // Nobody joined. A value is dropped here; what its destructor throws ends here (the panic hook has told of it).
-        let result = self.result.take();
-        let panicked = matches!(result, Some(Err(Failure::Panicked(_))));
-        let destructor = catch_unwind(AssertUnwindSafe(|| drop(result)));
-        if panicked || destructor.is_err() {
-            // A payload's own destructor may throw as well: forgotten rather than fought.
-            mem::forget(destructor);
-            self.scheduler.detached_panic();
-        }
+/// Drops the result of a task that nobody joins. What a value's destructor throws ends here (the panic hook has told of it).
+pub(crate) fn discard<T>(scheduler: &'static Scheduler, result: Result<T, Failure>) {
+    let panicked = matches!(result, Err(Failure::Panicked(_)));
+    let destructor = catch_unwind(AssertUnwindSafe(|| drop(result)));
+    if panicked || destructor.is_err() {
+        // A payload's own destructor may throw as well: forgotten rather than fought.
+        mem::forget(destructor);
+        scheduler.detached_panic();
     }
 }
 
@@ -87,7 +51,8 @@ impl Scheduler {
 /// and giving up leaves everything as it was: *nothing happened*.
 ///
 /// # Panics
-/// A waker that it is polled with must not panic when it is woken: that aborts the process.
+/// When it is polled after it has given its result. A waker that it is polled with must not panic when it is woken: that aborts the
+/// process.
 ///
 /// # Examples
 /// ```
@@ -98,17 +63,17 @@ impl Scheduler {
 /// assert_eq!(aqueduct::block_on(product).unwrap(), 120);
 /// ```
 pub struct JoinHandle<T> {
-    /// Present until dropped.
-    task: Option<async_task::Task<Outcome<T>, Header>>,
+    /// Dropping it detaches the task.
+    task: Handle<T>,
 }
 
 impl<T> JoinHandle<T> {
-    pub(crate) fn new(task: async_task::Task<Outcome<T>, Header>) -> Self {
-        Self { task: Some(task) }
+    pub(crate) fn new(task: Handle<T>) -> Self {
+        Self { task }
     }
 
     fn header(&self) -> &Header {
-        self.task.as_ref().expect("present until dropped").metadata()
+        self.task.header()
     }
 
     /// Waits for the task to end and returns what it returned.
@@ -140,7 +105,7 @@ impl<T> JoinHandle<T> {
     /// Whether the task has ended: `join` would return at once.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.task.as_ref().expect("present until dropped").is_finished()
+        self.task.is_finished()
     }
 
     /// The task's number, unique in the process.
@@ -155,6 +120,15 @@ impl<T> JoinHandle<T> {
         self.header().name()
     }
 
+    #[inline]
+    fn told(&self, result: Result<T, Failure>) -> Result<T, JoinError> {
+        result.map_err(|failure| match failure {
+            Failure::Cancelled => self.error(Cause::Cancelled),
+            Failure::Panicked(payload) => self.error(Cause::panicked(payload)),
+        })
+    }
+
+    #[cold]
     fn error(&self, cause: Cause) -> JoinError {
         let header = self.header();
         JoinError {
@@ -170,23 +144,17 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(result) = self.task.try_take() {
+            return Poll::Ready(self.told(result));
+        }
         if current::task_id() == Some(self.header().id) {
             return Poll::Ready(Err(self.error(Cause::Itself)));
         }
-        let task = self.task.as_mut().expect("present until dropped");
-        let outcome = std::task::ready!(Pin::new(task).poll(cx));
-        Poll::Ready(outcome.take().map_err(|failure| match failure {
-            Failure::Cancelled => self.error(Cause::Cancelled),
-            Failure::Panicked(payload) => self.error(Cause::panicked(payload)),
-        }))
-    }
-}
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.detach();
+        if !self.task.wait(cx.waker()) {
+            return Poll::Pending;
         }
+        let result = self.task.try_take().expect("it has completed");
+        Poll::Ready(self.told(result))
     }
 }
 

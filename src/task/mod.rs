@@ -10,6 +10,7 @@
 pub(crate) mod body;
 mod builder;
 pub(crate) mod cancel;
+pub(crate) mod cell;
 mod context;
 mod family;
 mod group;
@@ -17,6 +18,7 @@ pub(crate) mod header;
 pub(crate) mod join;
 mod local;
 mod scope;
+pub(crate) mod word;
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@
 //! enrols again at the front.
 
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::primitive::atomic::{AtomicU32, AtomicUsize};
+use crate::primitive::atomic::{AtomicU16, AtomicUsize};
 use crate::primitive::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
@@ -40,11 +40,11 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr;
 use std::task::Waker;
 
-const NEW: u32 = 0;
-const OUT: u32 = 1;
-const IN: u32 = 2;
-const NOTIFIED: u32 = 3;
-const DONE: u32 = 4;
+const NEW: u16 = 0;
+const OUT: u16 = 1;
+const IN: u16 = 2;
+const NOTIFIED: u16 = 3;
+const DONE: u16 = 4;
 
 /// See the module's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,23 +105,23 @@ impl Claim {
 /// and what is set at once comes first and has no gaps, so that the compiler puts it where it is to be instead of copying it there.
 #[repr(C)]
 pub(crate) struct Waiter<S> {
-    state: AtomicU32,
+    state: AtomicU16,
     kind: Kind,
+    /// Its case, if it is a select's. Not a whole word: a million tasks may wait.
+    case: Cell<u32>,
     /// Its select's claim word; null for a waiter that stands alone.
     claim: Cell<*const Claim>,
     slot: UnsafeCell<S>,
     waker: Cell<Option<Waker>>,
-    /// Set with `claim`.
-    case: Cell<MaybeUninit<usize>>,
     /// Set when it is linked, and so is the next.
     next: Cell<MaybeUninit<*const Waiter<S>>>,
     previous: Cell<MaybeUninit<*const Waiter<S>>>,
     _pinned: PhantomPinned,
 }
 
-/// See the module's head. A word of its own: see [`Waiter`].
+/// See the module's head. As wide as the state: see [`Waiter`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u16)]
 enum Kind {
     Revocable,
     Committed,
@@ -137,12 +137,12 @@ impl<S> Waiter<S> {
     #[inline]
     pub(crate) fn new(slot: S, committed: bool) -> Self {
         Self {
-            state: AtomicU32::new(NEW),
+            state: AtomicU16::new(NEW),
             kind: if committed { Kind::Committed } else { Kind::Revocable },
+            case: Cell::new(0),
             waker: Cell::new(None),
             claim: Cell::new(ptr::null()),
             slot: UnsafeCell::new(slot),
-            case: Cell::new(MaybeUninit::uninit()),
             next: Cell::new(MaybeUninit::uninit()),
             previous: Cell::new(MaybeUninit::uninit()),
             _pinned: PhantomPinned,
@@ -152,8 +152,8 @@ impl<S> Waiter<S> {
     /// Makes it case `case` of a select. The claim outlives the waiter's stay in a queue.
     #[inline]
     pub(crate) fn set_claim(&self, claim: &Claim, case: usize) {
-        self.case.set(MaybeUninit::new(case));
         self.claim.set(claim);
+        self.case.set(u32::try_from(case).expect("a select has few cases"));
     }
 
     #[inline]
@@ -269,11 +269,8 @@ impl<S> Waiter<S> {
     /// Wins the right to complete it. Under the lock of its queue.
     #[must_use]
     fn try_claim(&self) -> bool {
-        // SAFETY: `linked-is-alive` holds for the select's claim as for its waiters; the case is set with the claim.
-        unsafe {
-            let claim = self.claim.get().as_ref();
-            claim.is_none_or(|claim| claim.win(self.case.get().assume_init()))
-        }
+        // SAFETY: `linked-is-alive` holds for the select's claim as for its waiters.
+        unsafe { self.claim.get().as_ref() }.is_none_or(|claim| claim.win(self.case.get() as usize))
     }
 
     /// The peer's last touch.

@@ -8,6 +8,10 @@ import (
 
 // The echo server: a goroutine and a buffer for each connection, 4 KiB or, for large messages, 64 KiB. Serves until killed.
 func serve(args []string) {
+	if len(args) > 0 && strings.HasSuffix(args[0], "/net-http") {
+		serveHTTP()
+		return
+	}
 	size := 4 << 10
 	if len(args) > 0 && strings.HasSuffix(args[0], "/large") {
 		size = 64 << 10

@@ -20,7 +20,7 @@ const (
 	children      = 10
 	far           = 10 * time.Second
 	timersSpread  = time.Second
-	timersOpening = 8 * time.Second // for a million
+	timersOpening = 6 * time.Second // for a million
 )
 
 var workloads = map[string]workload{
@@ -363,7 +363,7 @@ func pingPongOneshot(ops int) map[string]float64 {
 }
 
 func timers(ops int) map[string]float64 {
-	open := time.Now().Add(200*time.Millisecond + timersOpening*time.Duration(ops)/1e6)
+	open := time.Now().Add(time.Second + timersOpening*time.Duration(ops)/1e6)
 	late := make([]time.Duration, ops)
 	var all sync.WaitGroup
 	all.Add(ops)

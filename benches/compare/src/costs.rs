@@ -1,49 +1,88 @@
-//! What an operation costs beside time: allocations, instructions, system calls.
+//! What an operation costs beside time: allocations, instructions and where they go, system calls.
 
 use std::fs;
 use std::io;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use workloads::Sample;
 
-use crate::driver::{Run, SAMPLE_LIMIT};
-use crate::machine;
-use crate::plan::{ECHO, Workload};
+use crate::callgrind::Counted;
+use crate::plan::{ECHO, Standing, Work, Workload};
 use crate::process::{self, Server};
-use crate::report::number;
-use crate::results::Cost;
+use crate::report::{number, verdicts};
+use crate::results::{Cost, Results};
+use crate::run::{Run, SAMPLE_LIMIT};
+use crate::{bars, machine, perf};
 
-/// The workloads whose operations are all alike, and how many of them are counted.
-const COUNTED: &[(&str, u64)] = &[
-    ("yield-1", 20_000),
-    ("yield-1000", 50_000),
-    ("spawn-join", 10_000),
-    ("chained-spawn", 10_000),
-    ("spawn-many", 20_000),
-    ("ping-pong", 10_000),
-    ("ping-pong-oneshot", 5_000),
-    ("spsc", 50_000),
-    ("mpmc", 50_000),
-    ("select", 10_000),
-    ("select-buffered", 20_000),
-    ("select-timer", 10_000),
-    ("timeout-ready", 20_000),
-    ("arm-cancel", 20_000),
-    ("mutex", 50_000),
+/// What it takes, roughly.
+pub(crate) const MINUTES: f64 = 4.0;
+
+/// How many operations of a workload are counted: what the longer run has on top of the shorter one, and so without the start.
+const COUNTED: &[(&str, u64, u64)] = &[
+    ("yield-1", 20_000, 40_000),
+    ("yield-1000", 50_000, 100_000),
+    ("spawn-join", 10_000, 20_000),
+    ("alive", 5_000, 10_000),
+    ("ping-pong", 10_000, 20_000),
+    ("spsc", 50_000, 100_000),
+    ("mpmc", 50_000, 100_000),
+    ("select", 10_000, 20_000),
+    ("select-buffered", 20_000, 40_000),
+    ("select-timer", 10_000, 20_000),
+    ("skynet", 1_000, 10_000),
+    ("sieve", 100, 200),
+    ("chained-spawn", 10_000, 20_000),
+    ("spawn-many", 20_000, 40_000),
+    ("yield-many", 200_000, 400_000),
+    ("ping-pong-oneshot", 5_000, 10_000),
+    ("timers", 2_000, 4_000),
+    ("timeout-ready", 20_000, 40_000),
+    ("arm-cancel", 20_000, 40_000),
+    ("mutex", 50_000, 100_000),
 ];
 
-const COMPETITORS: &[&str] =
-    &["aqueduct-go", "aqueduct-async", "tokio-ct", "tokio-ct/kanal", "tokio-ct/flume"];
+/// What is counted and not compared: steady operations of ours that must not allocate.
+const STEADY: &[(&str, &[&str], u64)] = &[
+    ("sleep", &["aqueduct-go", "aqueduct-async"], 3_000),
+    ("read-write", &["aqueduct-go", "aqueduct-async", "aqueduct-serve"], 20_000),
+];
+
+/// Whose costs are counted beside ours where no row tells who the best peer is.
+const PEERS: &[&str] = &["tokio-ct", "tokio-ct/kanal", "tokio-ct/flume"];
 
 const SERVERS: &[&str] =
     &["aqueduct-go", "aqueduct-async", "aqueduct-serve", "tokio-ct", "smol-ex", "may", "epoll"];
 
-/// Callgrind runs a program some fifty times slower.
-const TOOL_LIMIT: Duration = Duration::from_secs(300);
+/// Of so many functions we say what they take.
+const FUNCTIONS: usize = 8;
 
-/// Of those of the workloads that can be counted.
-pub(crate) fn measure(run: &Run, workloads: &[Workload]) -> Vec<Cost> {
+/// Callgrind runs a program some fifty times slower.
+const TOOL_LIMIT: Duration = Duration::from_secs(60);
+
+/// One program to count.
+struct Job {
+    workload: &'static str,
+    competitor: String,
+    few: u64,
+    many: u64,
+    /// By what the instructions, or where the time goes, are counted.
+    tool: Tool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    None,
+    Callgrind,
+    /// Go does not run under callgrind. With so many operations.
+    Perf(u64),
+}
+
+/// Of those of the workloads that can be counted: ours, and the best peers by the rows.
+pub(crate) fn measure(run: &Run, workloads: &[Workload], results: &Results) -> Vec<Cost> {
     let has = |tool: &str| !machine::said(Command::new(tool).arg("--version")).is_empty();
     let (has_callgrind, has_strace) = (has("valgrind"), has("strace"));
     for (tool, there) in [("valgrind", has_callgrind), ("strace", has_strace)] {
@@ -51,40 +90,160 @@ pub(crate) fn measure(run: &Run, workloads: &[Workload]) -> Vec<Cost> {
             println!("{tool} is not there: what it counts is left out");
         }
     }
+    let mut costs = side_by_side(run, &jobs(workloads, results, has_callgrind, has("perf")));
+    costs.extend(servers(run, workloads, results, has_strace, has("perf")));
+    run.tell("");
+    costs
+}
+
+/// Of those that are behind a peer, or above the limit, and of the best peers: where their time goes. Of the simplest echo: system calls.
+fn servers(
+    run: &Run,
+    workloads: &[Workload],
+    results: &Results,
+    has_strace: bool,
+    has_perf: bool,
+) -> Vec<Cost> {
     let mut costs = Vec::new();
-    for &(name, ops) in COUNTED {
-        let taking_part = workloads.iter().filter(|workload| workload.name == name);
-        for competitor in taking_part.flat_map(|workload| &workload.competitors) {
-            if !COMPETITORS.contains(&competitor.name) {
+    for workload in workloads {
+        let Work::Echo(load) = workload.work else { continue };
+        let wanted = wanted(workload, results);
+        for competitor in workload.competitors.iter().filter(|competitor| competitor.runs_on(1)) {
+            let name = competitor.name;
+            let counts_calls = has_strace && workload.name == "echo-100" && SERVERS.contains(&name);
+            // While connections are made and closed, or idle, there is no load to look at.
+            let is_steady = load.cycles == 0 && load.active > 0;
+            let is_profiled = has_perf && is_steady && wanted.contains(&name);
+            if !counts_calls && !is_profiled {
                 continue;
             }
-            run.tell(&format!("costs · {name} · {}", competitor.name));
+            run.tell(&format!("costs · {} · {name}", workload.name));
+            let system_calls =
+                counts_calls.then(|| told("system calls", name, system_calls(run, name))).flatten();
+            let profile = is_profiled.then(|| perf::of_server(run, load, competitor, FUNCTIONS));
+            let (cpu_ns, functions) = profile.and_then(|result| told("profile", name, result)).unzip();
             costs.push(Cost {
-                workload: name.to_owned(),
-                competitor: competitor.name.to_owned(),
-                allocations: told(allocations(run, name, competitor.name, ops)),
-                instructions: if has_callgrind {
-                    told(instructions(run, name, competitor.name, ops))
-                } else {
-                    None
-                },
-                system_calls: None,
+                workload: workload.name.to_owned(),
+                competitor: name.to_owned(),
+                allocations: None,
+                instructions: None,
+                system_calls,
+                cpu_ns,
+                functions: functions.unwrap_or_default(),
             });
         }
     }
-    let has_echo = workloads.iter().any(|workload| workload.name == "echo-100");
-    for &name in SERVERS.iter().filter(|_| has_strace && has_echo) {
-        run.tell(&format!("costs · echo · {name}"));
-        costs.push(Cost {
-            workload: "echo-100".to_owned(),
-            competitor: name.to_owned(),
-            allocations: None,
-            instructions: None,
-            system_calls: told(system_calls(run, name)),
-        });
-    }
-    run.tell("");
     costs
+}
+
+/// Ours where a bar is not met, the peers that are ahead, and the limit.
+fn wanted<'a>(workload: &Workload, results: &'a Results) -> Vec<&'a str> {
+    let mut wanted: Vec<&str> = Vec::new();
+    for verdict in verdicts(results).iter().filter(|v| v.row.workload == workload.name && !v.is_met()) {
+        wanted.extend([verdict.ours.competitor.as_str(), verdict.peer.competitor.as_str()]);
+    }
+    for (ours, _) in bars::over_limit(results).into_iter().filter(|(_, name)| *name == workload.name) {
+        wanted.push(ours);
+    }
+    if !wanted.is_empty() {
+        wanted.push("epoll");
+    }
+    wanted
+}
+
+fn jobs(workloads: &[Workload], results: &Results, has_callgrind: bool, has_perf: bool) -> Vec<Job> {
+    let verdicts = verdicts(results);
+    let mut jobs = Vec::new();
+    for &(name, few, many) in COUNTED {
+        let Some(workload) = workloads.iter().find(|workload| workload.name == name) else { continue };
+        let best: Vec<_> = verdicts
+            .iter()
+            .filter(|verdict| verdict.row.workload == name)
+            .map(|verdict| verdict.peer.competitor.as_str())
+            .collect();
+        for competitor in &workload.competitors {
+            let is_peer = if best.is_empty() {
+                PEERS.contains(&competitor.name)
+            } else {
+                best.contains(&competitor.name)
+            };
+            // Threads are no tasks of one worker.
+            if (competitor.standing == Standing::Ours || is_peer) && competitor.runs_on(1) {
+                let tool = match (competitor.name.starts_with("go"), workload.work) {
+                    (true, Work::Operations(ops)) if has_perf => Tool::Perf(ops.quick),
+                    (false, _) if has_callgrind => Tool::Callgrind,
+                    _ => Tool::None,
+                };
+                jobs.push(Job { workload: name, competitor: competitor.name.to_owned(), few, many, tool });
+            }
+        }
+        if name == "arm-cancel" {
+            let steady =
+                STEADY.iter().flat_map(|(name, who, ops)| who.iter().map(move |who| (*name, *who, *ops)));
+            jobs.extend(steady.map(|(workload, competitor, few)| Job {
+                workload,
+                competitor: competitor.to_owned(),
+                few,
+                many: 2 * few,
+                tool: Tool::None,
+            }));
+        }
+    }
+    jobs
+}
+
+/// Nothing is timed here: as many at once as there are CPUs. In the order of the jobs.
+fn side_by_side(run: &Run, jobs: &[Job]) -> Vec<Cost> {
+    let (next, costs) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for lane in 0..thread::available_parallelism().map_or(1, usize::from) {
+            let (next, costs) = (&next, &costs);
+            scope.spawn(move || {
+                while let Some((index, job)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
+                {
+                    run.tell(&format!("costs · {} · {}", job.workload, job.competitor));
+                    let cost = cost(run, job, lane);
+                    costs.lock().unwrap().push((index, cost));
+                }
+            });
+        }
+    });
+    let mut costs = costs.into_inner().unwrap();
+    costs.sort_by_key(|(index, _)| *index);
+    costs.into_iter().map(|(_, cost)| cost).collect()
+}
+
+fn cost(run: &Run, job: &Job, lane: usize) -> Cost {
+    let what = |what: &str| format!("{what} of {}", job.workload);
+    // Go does not count.
+    let counts = !job.competitor.starts_with("go");
+    let allocations =
+        counts.then(|| told(&what("allocations"), &job.competitor, allocations(run, job))).flatten();
+    let competitor = job.competitor.as_str();
+    let counted = match job.tool {
+        Tool::Callgrind => told(&what("instructions"), competitor, instructions(run, job, lane)),
+        _ => None,
+    };
+    let profile = match job.tool {
+        Tool::Perf(ops) => {
+            let profile = perf::of_program(run, [job.workload, competitor], ops, lane, FUNCTIONS);
+            told(&what("profile"), competitor, profile)
+        }
+        _ => None,
+    };
+    let (cpu_ns, by_time) = profile.unzip();
+    let instructions = counted.as_ref().map(|counted| counted.total);
+    let functions = counted.map(|counted| counted.top(FUNCTIONS)).or(by_time).unwrap_or_default();
+    Cost {
+        workload: job.workload.to_owned(),
+        competitor: job.competitor.clone(),
+        allocations,
+        instructions,
+        system_calls: None,
+        cpu_ns,
+        functions,
+    }
 }
 
 pub(crate) fn print(costs: &[Cost]) {
@@ -102,45 +261,35 @@ pub(crate) fn print(costs: &[Cost]) {
 }
 
 /// A cost that could not be measured is left out, aloud.
-fn told(result: io::Result<f64>) -> Option<f64> {
-    result.inspect_err(|error| eprintln!("\nnot measured: {error}")).ok()
+fn told<T>(what: &str, competitor: &str, result: io::Result<T>) -> Option<T> {
+    result.inspect_err(|error| eprintln!("\n{competitor}: {what} not measured: {error}")).ok()
 }
 
-fn sample(
-    run: &Run,
-    tool: &[&str],
-    workload: &str,
-    competitor: &str,
-    ops: u64,
-    more: &[&str],
-) -> io::Result<String> {
-    let mut command = run.command(competitor, 1, tool);
-    command.args(["sample", workload, competitor, "--workers", "1", "--ops", &ops.to_string()]).args(more);
-    Ok(process::output(&mut command, TOOL_LIMIT)?.0)
+fn sample(run: &Run, tool: &[&str], job: &Job, ops: u64, more: &[&str]) -> io::Result<String> {
+    let mut command = run.command(&job.competitor, 1, tool);
+    command.args(["sample", job.workload, &job.competitor, "--workers", "1", "--ops", &ops.to_string()]);
+    Ok(process::output(command.args(more), TOOL_LIMIT)?.0)
 }
 
-/// Between the warm-up, which is as long, and the end.
-fn allocations(run: &Run, workload: &str, competitor: &str, ops: u64) -> io::Result<f64> {
-    let warm = ops.to_string();
-    let text = sample(run, &[], workload, competitor, ops, &["--allocations", "--warm", &warm])?;
-    let sample: Sample = serde_json::from_str(text.trim()).map_err(io::Error::other)?;
+/// Between the warm-up, which is as long, and the end. At full speed more can be counted, and the tasks of a start weigh less.
+fn allocations(run: &Run, job: &Job) -> io::Result<f64> {
+    let ops = if job.tool == Tool::None { job.few } else { 10 * job.few };
+    let text = sample(run, &[], job, ops, &["--allocations", "--warm", &ops.to_string()])?;
+    let sample: Sample = serde_json::from_str(text.trim())?;
     let allocations = sample.allocations.ok_or_else(|| io::Error::other("the program did not count"))?;
     Ok(allocations as f64 / sample.ops as f64)
 }
 
-/// Of all threads, start-up taken off by the difference of two lengths.
-fn instructions(run: &Run, workload: &str, competitor: &str, ops: u64) -> io::Result<f64> {
-    let file = machine::target().join("callgrind.out");
-    let tool = ["valgrind", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
-    let counted = |ops: u64| -> io::Result<f64> {
-        sample(run, &tool, workload, competitor, ops, &[])?;
-        let text = fs::read_to_string(&file)?;
-        let total = text.lines().rev().find_map(|line| line.strip_prefix("totals: "));
-        total
-            .and_then(|total| total.trim().parse().ok())
-            .ok_or_else(|| io::Error::other("callgrind gave no total"))
+/// Of all threads.
+fn instructions(run: &Run, job: &Job, lane: usize) -> io::Result<Counted> {
+    let file = machine::target().join(format!("callgrind.{lane}.out"));
+    let tool = ["valgrind", "-q", "--tool=callgrind", &format!("--callgrind-out-file={}", file.display())];
+    let counted = |ops: u64| -> io::Result<Counted> {
+        sample(run, &tool, job, ops, &[])?;
+        Counted::parse(&fs::read_to_string(&file)?).ok_or_else(|| io::Error::other("callgrind gave no total"))
     };
-    Ok((counted(2 * ops)? - counted(ops)?) / ops as f64)
+    let fewer = counted(job.few)?;
+    Ok(counted(job.many)?.beyond(&fewer, (job.many - job.few) as f64))
 }
 
 /// Of an echo: the calls of the server while it is loaded, those at its start and for each new connection among them, by the

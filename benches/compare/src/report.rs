@@ -1,12 +1,10 @@
-//! `RESULTS.md`: what a run has found, in tables. Nothing in it is typed by hand.
+//! `RESULTS.md`: what a run has found, in tables. Nothing in it is typed by hand but the notes on what is not met.
 
 use std::fmt::Write;
 
-use crate::plan::{Better, Colour, Standing};
-use crate::results::{Entry, MetricShown, Results, Row, Summary};
-
-/// With two workers nothing may take more than this many times its own time with one.
-const TWO_WORKERS_MAX: f64 = 1.1;
+use crate::bars::{self, Notes};
+use crate::plan::{self, Better, Colour, Standing};
+use crate::results::{Cost, Entry, Figures, MetricShown, Results, Row, Summary};
 
 /// One comparison: ours in one colour against the best peer.
 pub(crate) struct Verdict<'a> {
@@ -47,23 +45,28 @@ pub(crate) fn verdicts(results: &Results) -> Vec<Verdict<'_>> {
 }
 
 /// The whole page.
-pub(crate) fn page(results: &Results) -> String {
+pub(crate) fn page(results: &Results, notes: &Notes) -> String {
     let mut page = String::new();
-    write(&mut page, results).expect("a string takes everything");
+    write(&mut page, results, notes).expect("a string takes everything");
     page
 }
 
-fn write(page: &mut String, results: &Results) -> std::fmt::Result {
+fn write(page: &mut String, results: &Results, notes: &Notes) -> std::fmt::Result {
     writeln!(page, "# aqueduct side by side with its peers\n")?;
     writeln!(
         page,
-        "Written by `benches/compare`; every figure is in `results.json`. Do not edit: run it.\n\n```sh\n\
-         cargo run --release --manifest-path benches/compare/Cargo.toml -- --quick\n```\n"
+        "Written by `benches/compare`; every figure is in `results.json`. Do not edit: run it. Only what is said of bars that are not met\n\
+         is written by hand, in `benches/compare/notes`.\n\n```sh\n\
+         cargo run --release --manifest-path benches/compare/Cargo.toml{}\n```\n",
+        if results.settings.quick { " -- --quick" } else { "" }
     )?;
     conditions(page, results)?;
     writeln!(page, "![How many times the best peer's figure aqueduct's is](results.svg)\n")?;
+    missing(page, results)?;
+    bars::table(page, results)?;
     summary(page, results)?;
-    scaling(page, results)?;
+    bars::scaling(page, results)?;
+    bars::unmet(page, results, notes)?;
     costs(page, results)?;
     growth(page, results)?;
     writeln!(page, "## Every figure\n")?;
@@ -71,7 +74,7 @@ fn write(page: &mut String, results: &Results) -> std::fmt::Result {
         page,
         "Median of {} rounds; the spread is (most - least) / median. **Bold** is ours. † is shown and no peer: a limit, or it \
          measures less than its neighbours. ‡ starves some connections (99th percentile above 20 times the median) and holds no \
-         best.\n",
+         best. A number of operations in brackets: it does fewer than the others, for it cannot do more, or is too slow.\n",
         results.settings.rounds
     )?;
     results.rows.iter().try_for_each(|row| table(page, row))
@@ -113,6 +116,7 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
             "| CPUs used by others | median {:.2}, at most {:.2}; {bound} |",
             foreign.median, foreign.max
         )?;
+        noise(page, results)?;
     }
     if settings.by_cpu {
         writeln!(page, "| times | **CPU time of the process, not wall time** (`--by-cpu`) |")?;
@@ -121,6 +125,37 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
         writeln!(page, "| left out | {} |", settings.left_out.join("; "))?;
     }
     writeln!(page)
+}
+
+/// Samples that stayed noisy however often they were taken.
+fn noise(page: &mut String, results: &Results) -> std::fmt::Result {
+    let Some(max) = results.settings.foreign_cpu_max else { return Ok(()) };
+    let is_noisy = |figures: &&Figures| figures.get("foreign_cpu").is_some_and(|used| *used > max);
+    let noisy = results.samples().filter(is_noisy).count();
+    if noisy == 0 {
+        return Ok(());
+    }
+    let all = results.samples().count();
+    writeln!(
+        page,
+        "| noisy samples | **{noisy} of {all}** were not quiet in any try: the last column of the tables |"
+    )
+}
+
+/// What a whole run has and this one has not.
+fn missing(page: &mut String, results: &Results) -> std::fmt::Result {
+    let mut missing = Vec::new();
+    for workload in plan::workloads() {
+        for workers in [1, 2].into_iter().filter(|workers| results.row(workload.name, *workers).is_none()) {
+            missing.push(format!("`{}` on {workers}", workload.name));
+        }
+    }
+    let parts = [(results.costs.is_empty(), "the costs"), (results.growth.is_empty(), "the growth")];
+    missing.extend(parts.into_iter().filter(|(is_missing, _)| *is_missing).map(|(_, part)| part.to_owned()));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "**Not measured in this run:** {}.\n", missing.join(", "))
 }
 
 /// Ours against the best peer, for every workload.
@@ -155,33 +190,6 @@ fn summary(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(page)
 }
 
-/// Ours with two workers against ours with one.
-fn scaling(page: &mut String, results: &Results) -> std::fmt::Result {
-    let mut lines = String::new();
-    for one in results.rows.iter().filter(|row| row.workers == 1) {
-        let is_two = |row: &&Row| row.workers == 2 && row.workload == one.workload;
-        let Some(two) = results.rows.iter().find(is_two) else { continue };
-        for ours in one.entries.iter().filter(|entry| entry.standing == Standing::Ours) {
-            let Some(metric) = one.metrics.first() else { continue };
-            let other = two.entries.iter().find(|entry| entry.competitor == ours.competitor);
-            let both = (ours.summary(&metric.key), other.and_then(|other| other.summary(&metric.key)));
-            let (Some(with_one), Some(with_two)) = both else { continue };
-            let ratio = match metric.better {
-                Better::Less => with_two.median / with_one.median,
-                Better::More => with_one.median / with_two.median,
-            };
-            let met = if ratio <= TWO_WORKERS_MAX { "yes" } else { "**no**" };
-            writeln!(lines, "| {} | {} | {ratio:.2} | {met} |", one.workload, ours.competitor)?;
-        }
-    }
-    if lines.is_empty() {
-        return Ok(());
-    }
-    writeln!(page, "## Two workers against one\n")?;
-    writeln!(page, "Time with 2 workers over time with 1; at most {TWO_WORKERS_MAX} is wanted.\n")?;
-    writeln!(page, "| workload | ours | ratio | met |\n|---|---|---:|---|\n{lines}")
-}
-
 /// What aqueduct's operations cost beside time.
 fn costs(page: &mut String, results: &Results) -> std::fmt::Result {
     if results.costs.is_empty() {
@@ -198,7 +206,8 @@ fn costs(page: &mut String, results: &Results) -> std::fmt::Result {
         page,
         "| workload | who | allocations | instructions | system calls |\n|---|---|---:|---:|---:|"
     )?;
-    for cost in &results.costs {
+    let is_told = |cost: &&Cost| cost.allocations.or(cost.instructions).or(cost.system_calls).is_some();
+    for cost in results.costs.iter().filter(is_told) {
         let cell = |value: Option<f64>| value.map_or("–".to_owned(), number);
         writeln!(
             page,
@@ -221,7 +230,7 @@ fn growth(page: &mut String, results: &Results) -> std::fmt::Result {
         page,
         "## Growth\n\n![Time and memory over the number of tasks, timers and connections](growth.svg)\n"
     )?;
-    writeln!(page, "| what | who | {} |", "number | figure | over the first")?;
+    writeln!(page, "| what | who | number | figure | over the first |")?;
     writeln!(page, "|---|---|---:|---:|---:|")?;
     for line in &results.growth {
         let first = line.points.first().map_or(f64::NAN, |point| point.1);
@@ -268,10 +277,16 @@ fn line(page: &mut String, row: &Row, entry: &Entry) -> std::fmt::Result {
         Standing::Peer => entry.competitor.clone(),
         Standing::Limit => format!("{} †", entry.competitor),
     };
-    if let Some(failure) = &entry.failure {
-        return writeln!(page, "| {name} | failed: {} |", failure.replace('|', "\\|"));
+    let failure = entry.failure.as_ref().map(|failure| failure.replace('|', "\\|"));
+    if let (Some(failure), true) = (&failure, entry.samples.iter().all(Option::is_none)) {
+        return writeln!(page, "| {name} | failed: {failure} |");
     }
-    write!(page, "| {name} |")?;
+    let most =
+        row.entries.iter().filter_map(|entry| entry.summary("ops")).map(|ops| ops.max).fold(0.0, f64::max);
+    match entry.summary("ops") {
+        Some(ops) if ops.max < most => write!(page, "| {name} ({}) |", number(ops.max))?,
+        _ => write!(page, "| {name} |")?,
+    }
     for metric in &row.metrics {
         match entry.summary(&metric.key) {
             Some(summary) => {
@@ -281,7 +296,8 @@ fn line(page: &mut String, row: &Row, entry: &Entry) -> std::fmt::Result {
         }
     }
     let foreign = entry.summary("foreign_cpu").map_or("–".into(), |summary| format!("{:.2}", summary.max));
-    writeln!(page, " {} | {foreign} |", median(entry, "cpu_ns"))
+    let failure = failure.map_or(String::new(), |failure| format!(" and then it failed: {failure}"));
+    writeln!(page, " {} | {foreign}{failure} |", median(entry, "cpu_ns"))
 }
 
 fn median(entry: &Entry, key: &str) -> String {
@@ -296,7 +312,13 @@ pub(crate) fn number(value: f64) -> String {
     if value.abs() < 100.0 {
         return format!("{value:.1}");
     }
-    let digits = format!("{:.0}", value.abs());
+    let text = whole(value.abs().round() as u64);
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// With thousands set apart.
+pub(crate) fn whole(value: u64) -> String {
+    let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -304,7 +326,7 @@ pub(crate) fn number(value: f64) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 { format!("-{text}") } else { text }
+    text
 }
 
 /// How a colour is called in a heading.

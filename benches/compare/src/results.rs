@@ -26,6 +26,12 @@ pub(crate) struct Cost {
     pub(crate) allocations: Option<f64>,
     pub(crate) instructions: Option<f64>,
     pub(crate) system_calls: Option<f64>,
+    /// Of a server: CPU ns of a request, while it was profiled.
+    #[serde(default)]
+    pub(crate) cpu_ns: Option<f64>,
+    /// The functions that take most of the instructions, or of a server's CPU time, with how much each.
+    #[serde(default)]
+    pub(crate) functions: Vec<(String, f64)>,
 }
 
 /// How a figure changes with a number.
@@ -37,6 +43,26 @@ pub(crate) struct Growth {
 }
 
 impl Results {
+    pub(crate) fn row(&self, workload: &str, workers: usize) -> Option<&Row> {
+        self.rows.iter().find(|row| row.workload == workload && row.workers == workers)
+    }
+
+    /// Adds what another part of the run has found, in place of what is here of the same.
+    pub(crate) fn take_in(&mut self, part: Results) {
+        self.rows.retain(|row| part.row(&row.workload, row.workers).is_none());
+        self.rows.extend(part.rows);
+        let is_in = |cost: &Cost, costs: &[Cost]| {
+            costs
+                .iter()
+                .any(|other| (&other.workload, &other.competitor) == (&cost.workload, &cost.competitor))
+        };
+        self.costs.retain(|cost| !is_in(cost, &part.costs));
+        self.costs.extend(part.costs);
+        if !part.growth.is_empty() {
+            self.growth = part.growth;
+        }
+    }
+
     /// The figures of every sample.
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Figures> {
         self.rows.iter().flat_map(|row| &row.entries).flat_map(|entry| entry.samples.iter().flatten())
@@ -46,6 +72,9 @@ impl Results {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) quick: bool,
+    /// Those that have never been the best take part too.
+    #[serde(default)]
+    pub(crate) all: bool,
     pub(crate) rounds: usize,
     /// What others may use of the machine during a sample, in CPUs; none: anything.
     pub(crate) foreign_cpu_max: Option<f64>,

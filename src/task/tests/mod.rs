@@ -2,3 +2,6 @@
 
 #[cfg(loom)]
 mod loom_cancel;
+
+#[cfg(loom)]
+mod loom_word;

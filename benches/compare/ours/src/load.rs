@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use generator::Load;
 use workloads::Sample;
-use workloads::measure::process_cpu;
+use workloads::measure::{process_cpu, process_cpu_ns_of};
 
 const USAGE: &str = "usage: load ADDR --server-pid PID [--connections N] [--active M] [--duration-ms MS] [--size BYTES] \
                      [--pipeline K] [--cycles N]";
@@ -55,7 +55,7 @@ fn sample(load: &Load, server_pid: u32) -> Result<Sample, String> {
     let readings = Mutex::new(Cell::new([Reading::default(); 2]));
     let read = |index: usize| {
         let now = Reading {
-            server_cpu_ns: cpu_ns(server_pid),
+            server_cpu_ns: process_cpu_ns_of(server_pid),
             client_cpu: process_cpu(),
             server_rss: if index == 1 { rss(server_pid) } else { 0.0 },
         };
@@ -93,16 +93,6 @@ fn sample(load: &Load, server_pid: u32) -> Result<Sample, String> {
         allocations: None,
         extra: extra.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     })
-}
-
-/// CPU time of all threads of a process that are alive.
-fn cpu_ns(pid: u32) -> u64 {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of_thread = |thread: fs::DirEntry| -> Option<u64> {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse().ok()
-    };
-    threads.filter_map(of_thread).sum()
 }
 
 /// Resident memory of a process, counted exactly.

@@ -2,12 +2,14 @@
 
 mod blocking;
 mod futures;
+mod http;
 mod load;
 mod serve;
+mod steady;
 
 fn main() -> std::process::ExitCode {
     workloads::sample::program(
-        |job| futures::run(job).or_else(|| blocking::run(job)),
+        |job| futures::run(job).or_else(|| blocking::run(job)).or_else(|| steady::run(job)),
         serve::main,
         Some(load::main),
     )

@@ -11,6 +11,9 @@ pub(crate) fn main(name: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     let runtime = aqueduct::Runtime::builder().workers(workers).build()?;
     let name = name.to_owned();
     runtime.run(move || -> io::Result<()> {
+        if let Some((style, "hyper")) = name.split_once('/') {
+            return crate::http::main(style);
+        }
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("listening on {}", listener.local_addr()?);
         match name.as_str() {

@@ -14,6 +14,9 @@ const LARGE_BUFFER_BYTES: usize = 64 * 1024;
 /// Serves until it is killed.
 pub(crate) fn main(name: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     let (runtime, variant) = name.split_once('/').unwrap_or((name, ""));
+    if matches!(variant, "hyper" | "minihttp") {
+        return Ok(crate::http::main(runtime, workers)?);
+    }
     let buffer = if variant == "large" { LARGE_BUFFER_BYTES } else { BUFFER_BYTES };
     match (runtime, variant) {
         ("tokio-ct", variant) => {

@@ -33,8 +33,8 @@ pub const SPREAD: Duration = Duration::from_secs(1);
 
 /// When the first timer of `timers` fires, after the start: all must be armed by then. Stacks take longer.
 pub fn opening(timers: u64, with_stacks: bool) -> Duration {
-    let million = Duration::from_secs(if with_stacks { 8 } else { 3 });
-    Duration::from_millis(200) + million.mul_f64(timers as f64 / 1e6)
+    let million = Duration::from_secs(if with_stacks { 6 } else { 2 });
+    Duration::from_secs(1) + million.mul_f64(timers as f64 / 1e6)
 }
 
 /// 0 + 1 + ... + (n - 1).

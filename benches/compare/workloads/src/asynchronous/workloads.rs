@@ -67,7 +67,7 @@ pub(super) async fn alive<R: Runtime, G: Gate, O: Oneshot>(ops: u64) -> Extra {
     let (gate, parked) = (Arc::new(G::new()), Arc::new(AtomicU64::new(0)));
     let (all_parked, seen) = O::channel();
     let all_parked = Arc::new(std::sync::Mutex::new(Some(all_parked)));
-    let before = resident();
+    let before = resident(ops);
     let handles: Vec<_> = (0..ops)
         .map(|i| {
             let (gate, parked, all_parked) =
@@ -82,7 +82,7 @@ pub(super) async fn alive<R: Runtime, G: Gate, O: Oneshot>(ops: u64) -> Extra {
         })
         .collect();
     assert_eq!(O::recv(seen).await, ops);
-    let after = resident();
+    let after = resident(ops);
     gate.open();
     let mut sum = 0;
     for handle in handles {

@@ -59,7 +59,7 @@ pub(super) fn alive<R: Tasks, C: Channel, O: Oneshot>(ops: u64) -> Extra {
     let (tx, rx) = C::bounded(1);
     let (rx, parked, (all_parked, seen)) = (Arc::new(rx), Arc::new(AtomicU64::new(0)), O::channel());
     let all_parked = Arc::new(std::sync::Mutex::new(Some(all_parked)));
-    let before = resident();
+    let before = resident(ops);
     let handles: Vec<_> = (0..ops)
         .map(|i| {
             let (rx, parked, all_parked) = (Arc::clone(&rx), Arc::clone(&parked), Arc::clone(&all_parked));
@@ -74,7 +74,7 @@ pub(super) fn alive<R: Tasks, C: Channel, O: Oneshot>(ops: u64) -> Extra {
         })
         .collect();
     assert_eq!(O::recv(seen), ops);
-    let after = resident();
+    let after = resident(ops);
     drop(tx);
     let sum: u64 = handles.into_iter().map(R::join).sum();
     assert_eq!(sum, sum_below(ops));

@@ -1,0 +1,269 @@
+//! A task's state word, and the waker of whoever joins it.
+//!
+//! # Bits
+//! | bit | meaning | set by | cleared by |
+//! |---|---|---|---|
+//! | `SCHEDULED` | a `Runnable` exists and does not run | the spawn, a wake | `start` |
+//! | `RUNNING` | a run is under way | `start` | `pause`, `complete` |
+//! | `COMPLETED` | the result is there, or has been taken | `complete` | nobody |
+//! | `HANDLE` | the handle exists: it owns the result | the spawn | `drop_handle` |
+//! | `AWAITER` | `awaiter` holds a waker | the handle | the handle, until `COMPLETED` |
+//! | the rest | references, in units of `REFERENCE` | | |
+//!
+//! # Invariants
+//! - `live`: one reference is the task's own, from the spawn until its last run and its removal from the registry are over. A
+//!   runnable needs none: where one exists the task has not completed. A waker has one each. Whoever takes the last one of a task
+//!   whose handle is gone, or the handle when no reference is left, frees the task.
+//! - `one-runnable`: whoever sets `SCHEDULED` while neither it nor `RUNNING` is set owns the runnable; so does `pause` that finds it
+//!   set. After `COMPLETED` nobody sets it.
+//! - `awaiter-is-written-by-the-handle`: and only while `AWAITER` and `COMPLETED` are clear. So while it is set the place may be read
+//!   by both sides; who clears the bit, or sets `COMPLETED` where it is set, owns the waker, and the bytes left behind are nobody's.
+//!
+//! # Orders
+//! Everything but a look at a task that has completed is a read-modify-write of one word, so the changes have one order, and each
+//! reads what was released by those before it. A wake is AcqRel even if it changes nothing: the run that follows sees what the waker
+//! did before, and a waker that becomes the owner of the runnable sees the run before.
+
+use crate::primitive::UnsafeCell;
+use crate::primitive::atomic::AtomicUsize;
+use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::task::Waker;
+
+const SCHEDULED: usize = 1;
+const RUNNING: usize = 2;
+const COMPLETED: usize = 4;
+const HANDLE: usize = 8;
+const AWAITER: usize = 16;
+const REFERENCE: usize = 32;
+
+fn references(bits: usize) -> usize {
+    bits / REFERENCE
+}
+
+/// See the module's head.
+pub(crate) struct Word {
+    bits: AtomicUsize,
+    awaiter: UnsafeCell<MaybeUninit<Waker>>,
+}
+
+/// What a waker that has been called, or dropped, leaves to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    Nothing,
+    /// The caller owns the runnable: it is to be queued.
+    Schedule,
+    /// The caller is the last who knows the task: it is to be freed.
+    Free,
+}
+
+/// What `complete` found.
+#[must_use]
+pub(crate) struct Completion {
+    /// Nobody will take the result: the caller owns it.
+    pub(crate) is_detached: bool,
+    /// To be woken.
+    pub(crate) awaiter: Option<Waker>,
+}
+
+/// What `detach` found.
+#[must_use]
+pub(crate) enum Detached {
+    /// The task goes on; the waker that waited for it is dropped by the caller.
+    GoesOn(Option<Waker>),
+    /// It has completed: the result is the caller's, who then calls `drop_handle`.
+    Completed,
+}
+
+impl Word {
+    /// Of a task that is scheduled, with its handle.
+    pub(crate) fn new() -> Self {
+        Self {
+            bits: AtomicUsize::new(SCHEDULED | HANDLE | REFERENCE),
+            awaiter: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Changes the bits as `f` says, unless it gives `None`. Returns what they were.
+    #[inline]
+    fn update(&self, f: impl Fn(usize) -> Option<usize>) -> Result<usize, usize> {
+        self.bits.fetch_update(AcqRel, Acquire, f)
+    }
+
+    /// Acquire: pairs with `complete`, so the result is seen.
+    #[inline]
+    pub(crate) fn is_completed(&self) -> bool {
+        self.bits.load(Acquire) & COMPLETED != 0
+    }
+
+    // ---- references
+
+    #[inline]
+    pub(crate) fn add_reference(&self) {
+        // Relaxed: the caller has one, or holds the lock that keeps one.
+        let before = self.bits.fetch_add(REFERENCE, Relaxed);
+        if before > usize::MAX / 2 {
+            // So many wakers have been forgotten: a count that wraps would free the task under the rest.
+            std::process::abort();
+        }
+    }
+
+    /// `Free`: it was the last one.
+    #[inline]
+    pub(crate) fn drop_reference(&self) -> Next {
+        // AcqRel: what each did with the task comes before it is freed.
+        let before = self.bits.fetch_sub(REFERENCE, AcqRel);
+        if references(before) == 1 && before & HANDLE == 0 { Next::Free } else { Next::Nothing }
+    }
+
+    // ---- wakers
+
+    /// A wake by a waker that stays.
+    #[inline]
+    pub(crate) fn wake(&self) -> Next {
+        match self.update(|bits| (bits & COMPLETED == 0).then_some(bits | SCHEDULED)) {
+            Ok(before) if before & (SCHEDULED | RUNNING) == 0 => Next::Schedule,
+            _ => Next::Nothing,
+        }
+    }
+
+    /// A wake by a waker that goes.
+    #[inline]
+    pub(crate) fn wake_and_drop(&self) -> Next {
+        // It is not the last reference: one that has not completed has its own (`live`).
+        match self.update(|bits| (bits & COMPLETED == 0).then(|| (bits | SCHEDULED) - REFERENCE)) {
+            Ok(before) if before & (SCHEDULED | RUNNING) == 0 => Next::Schedule,
+            Ok(_) => Next::Nothing,
+            Err(_) => self.drop_reference(),
+        }
+    }
+
+    // ---- the runner
+
+    /// A run begins; the caller had the runnable.
+    #[inline]
+    pub(crate) fn start(&self) {
+        let before = self.bits.fetch_xor(SCHEDULED | RUNNING, AcqRel);
+        debug_assert_eq!(before & (SCHEDULED | RUNNING | COMPLETED), SCHEDULED, "`one-runnable`");
+    }
+
+    /// The run is over and the task has not completed. `Schedule`: it was woken meanwhile, and the caller has the runnable again;
+    /// else the task may be gone.
+    #[inline]
+    pub(crate) fn pause(&self) -> Next {
+        // A subtraction, for its result comes in one instruction; the bit is set.
+        let before = self.bits.fetch_sub(RUNNING, AcqRel);
+        if before & SCHEDULED != 0 { Next::Schedule } else { Next::Nothing }
+    }
+
+    /// The run is over and the result is there. The task's own reference stays.
+    #[inline]
+    pub(crate) fn complete(&self) -> Completion {
+        // `RUNNING` is set and `COMPLETED` clear: an addition changes both.
+        const { assert!(RUNNING + (COMPLETED - RUNNING) == COMPLETED) };
+        let before = self.bits.fetch_add(COMPLETED - RUNNING, AcqRel);
+        // SAFETY: `awaiter-is-written-by-the-handle`: it was set, and is ours from now on.
+        let awaiter = (before & AWAITER != 0).then(|| unsafe { self.read_awaiter() });
+        Completion { is_detached: before & HANDLE == 0, awaiter }
+    }
+
+    // ---- the handle
+
+    /// Leaves the waker for the task's end. True: it has completed, and no waker is left.
+    ///
+    /// # Panics
+    /// When the waker's `clone`, or the `drop` of the one before it, does.
+    ///
+    /// # Safety
+    /// The caller holds the handle, and nobody else uses it meanwhile.
+    pub(crate) unsafe fn wait(&self, waker: &Waker) -> bool {
+        let bits = self.bits.load(Acquire);
+        if bits & COMPLETED != 0 {
+            return true;
+        }
+        let mut before = None;
+        if bits & AWAITER != 0 {
+            // SAFETY: the place is full, and written to by us alone; the other side at most reads.
+            if self.awaiter.with(|awaiter| unsafe { (*awaiter).assume_init_ref().will_wake(waker) }) {
+                return false;
+            }
+            before = match self.take_awaiter() {
+                Some(awaiter) => Some(awaiter),
+                None => return true,
+            };
+        }
+        let waker = waker.clone();
+        // SAFETY: `AWAITER` is clear, and so was `COMPLETED` when that was seen: who sets it now finds no waker to read.
+        self.awaiter.with_mut(|awaiter| unsafe { (*awaiter).write(waker) });
+        let placed = self.update(|bits| (bits & COMPLETED == 0).then_some(bits | AWAITER));
+        if placed.is_err() {
+            // SAFETY: it has not been published, so it is ours.
+            drop(unsafe { self.read_awaiter() });
+        }
+        drop(before);
+        placed.is_err()
+    }
+
+    /// Takes the waker back. None: the task has completed, and has taken it.
+    fn take_awaiter(&self) -> Option<Waker> {
+        self.update(|bits| (bits & COMPLETED == 0).then_some(bits & !AWAITER)).ok()?;
+        // SAFETY: it was set, for only we clear it, and is ours again.
+        Some(unsafe { self.read_awaiter() })
+    }
+
+    /// # Safety
+    /// The place is full, and its content the caller's.
+    unsafe fn read_awaiter(&self) -> Waker {
+        // SAFETY: the caller's promise.
+        self.awaiter.with(|awaiter| unsafe { (*awaiter).assume_init_read() })
+    }
+
+    /// The handle is to go. When the task goes on, it is gone, and so may the task be.
+    ///
+    /// # Safety
+    /// As `wait`.
+    #[inline]
+    pub(crate) unsafe fn detach(&self) -> Detached {
+        let mut bits = self.bits.load(Acquire);
+        loop {
+            if bits & COMPLETED != 0 {
+                return Detached::Completed;
+            }
+            // A copy of the bytes before the handle goes: afterwards there may be no task to read from.
+            let copy = (bits & AWAITER != 0)
+                // SAFETY: the place is full, and written to by us alone; the other side at most reads.
+                .then(|| self.awaiter.with(|awaiter| unsafe { awaiter.read() }));
+            match self.bits.compare_exchange_weak(bits, bits & !(HANDLE | AWAITER), AcqRel, Acquire) {
+                // SAFETY: it was set and we have cleared it, so the waker is ours.
+                Ok(_) => return Detached::GoesOn(copy.map(|waker| unsafe { waker.assume_init() })),
+                Err(now) => bits = now,
+            }
+        }
+    }
+
+    /// The handle of a task that has completed goes. `Free`: no reference is left either.
+    #[inline]
+    pub(crate) fn drop_handle(&self) -> Next {
+        // Acquire, as in `drop_reference`. Without references nobody else knows the task any more.
+        if references(self.bits.load(Acquire)) == 0 {
+            return Next::Free;
+        }
+        let before = self.bits.fetch_sub(HANDLE, AcqRel);
+        if references(before) == 0 { Next::Free } else { Next::Nothing }
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.bits.load(Relaxed);
+        f.debug_struct("Word")
+            .field("scheduled", &(bits & SCHEDULED != 0))
+            .field("running", &(bits & RUNNING != 0))
+            .field("completed", &(bits & COMPLETED != 0))
+            .field("handle", &(bits & HANDLE != 0))
+            .field("references", &references(bits))
+            .finish()
+    }
+}
