@@ -57,6 +57,10 @@ pub(crate) fn scalings(results: &Results) -> Vec<Scaling<'_>> {
         let (Some(two), Some(metric)) = (results.row(&one.workload, 2), one.metrics.first()) else {
             continue;
         };
+        // Memory is no time.
+        if metric.key.starts_with("bytes") {
+            continue;
+        }
         for ours in one.entries.iter().filter(|entry| entry.standing == Standing::Ours) {
             let median = |row: &crate::results::Row| {
                 let entry = row.entries.iter().find(|entry| entry.competitor == ours.competitor)?;

@@ -141,7 +141,8 @@ impl Workload {
     /// What a sample takes, roughly, where no run has told.
     pub(crate) fn seconds(&self) -> f64 {
         match (self.name, self.work) {
-            ("alive", _) => 2.5,
+            ("alive", _) => 3.0,
+            ("skynet", _) => 1.0,
             ("timers", _) => 6.0,
             (_, Work::Operations(_)) => 0.4,
             (_, Work::Echo(load)) => 0.15 + (load.duration_ms as f64 + load.connections as f64 * 0.12) / 1e3,
