@@ -9,6 +9,12 @@
 //! One word is all that a runnable, a handle and a waker consist of; who may do what, and who frees the task, is the business of
 //! [`Word`].
 //!
+//! # Why not `async_task`'s
+//! It served here before, and serves the executors of [`executor`](crate::executor) still. A task of the runtime is entered in a
+//! registry, is never cancelled from outside, and wants memory from its worker; none of that fits in from outside. Together with
+//! `memory.rs` the cell took spawning and joining a future from 1,202 to 487 instructions, and `go` and join from 0.7 to 0.3 of Go's
+//! time in the same run.
+//!
 //! # Invariants
 //! - `whole`: these pointers are to the whole allocation, from which they were made. One that was made of a reference to the header
 //!   gets its provenance back from the address that `new` exposed.
