@@ -143,15 +143,16 @@ fn switch_fits_in_margin() {
     const PAINT: u8 = 0xA5;
     let noted = Rc::new(Cell::new(0));
     let inside = noted.clone();
-    let mut coroutine = coroutine(move |suspender| {
+    let stack = stack(SMALL);
+    let top = corosensei::stack::Stack::base(&stack).get();
+    let mut coroutine = Coroutine::new(stack, move |suspender| {
         loop {
             inside.set(stack_pointer());
             suspender.suspend();
         }
     });
-    let range = coroutine.extent().range();
     // The body itself lies within this distance of the top.
-    let painted = range.start..range.end - 512;
+    let painted = coroutine.extent().range().start..top - 512;
     let low = std::ptr::with_exposed_provenance_mut::<u8>(painted.start);
     // SAFETY: the coroutine has not begun, so there is nothing on its stack but the body.
     unsafe { low.write_bytes(PAINT, painted.len()) };
