@@ -50,6 +50,8 @@ mod accept;
 mod address;
 mod connect;
 mod datagram;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod kernel;
 mod listener;
 mod pause;
 pub mod serve;

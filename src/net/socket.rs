@@ -97,7 +97,14 @@ macro_rules! stream_socket {
 
             #[inline]
             fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                (&mut &*self).read(buf)
+                #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+                {
+                    super::kernel::recv(self, buf)
+                }
+                #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+                {
+                    (&mut &*self).read(buf)
+                }
             }
 
             #[inline]
@@ -107,7 +114,14 @@ macro_rules! stream_socket {
 
             #[inline]
             fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                (&mut &*self).write(buf)
+                #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+                {
+                    super::kernel::send(self, buf)
+                }
+                #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+                {
+                    (&mut &*self).write(buf)
+                }
             }
 
             #[inline]

@@ -424,6 +424,7 @@ mod tests {
             workers,
             metrics: vec![MetricShown { key: key.into(), unit: "ns".into(), better: Better::Less }],
             entries: figures.iter().map(entry).collect(),
+            commit: None,
         }
     }
 

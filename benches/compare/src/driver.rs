@@ -105,17 +105,23 @@ fn resumed(path: &Path, run: &Run) -> Result<Results, Box<dyn std::error::Error>
     Ok(known)
 }
 
-/// The figures of several runs of one machine and commit.
+/// The figures of several runs of one machine. Rows of a run at another commit say so.
 fn put_together(files: &[PathBuf]) -> Result<Option<Results>, Box<dyn std::error::Error>> {
     let mut all: Option<Results> = None;
     for file in files {
-        let part = read(file)?;
+        let mut part = read(file)?;
         match &mut all {
             None => all = Some(part),
-            Some(all) if (&all.machine.commit, &all.settings) != (&part.machine.commit, &part.settings) => {
-                return Err(format!("{}: another commit, or other settings", file.display()).into());
+            Some(all) if (&all.machine.cpu, &all.settings) != (&part.machine.cpu, &part.settings) => {
+                return Err(format!("{}: of another machine, or with other settings", file.display()).into());
             }
-            Some(all) => all.take_in(part),
+            Some(all) => {
+                if part.machine.commit != all.machine.commit {
+                    let commit = &part.machine.commit;
+                    part.rows.iter_mut().for_each(|row| _ = row.commit.get_or_insert_with(|| commit.clone()));
+                }
+                all.take_in(part);
+            }
         }
     }
     if let Some(all) = &mut all {

@@ -1,5 +1,6 @@
 //! `RESULTS.md`: what a run has found, in tables. Nothing in it is typed by hand but the notes on what is not met.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::bars::{self, Notes};
@@ -86,6 +87,15 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(page, "| | |\n|---|---|")?;
     writeln!(page, "| date | {} |", machine.date)?;
     writeln!(page, "| commit | {}{dirty} |", machine.commit)?;
+    let mut later: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for row in &results.rows {
+        if let Some(commit) = &row.commit {
+            later.entry(commit).or_default().push(format!("`{}` on {}", row.workload, row.workers));
+        }
+    }
+    for (commit, rows) in later {
+        writeln!(page, "| measured at {commit} instead | {} |", rows.join(", "))?;
+    }
     writeln!(
         page,
         "| machine | {} CPUs, {}, {} GiB, Linux {} |",

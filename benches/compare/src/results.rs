@@ -96,6 +96,9 @@ pub(crate) struct Row {
     pub(crate) workers: usize,
     pub(crate) metrics: Vec<MetricShown>,
     pub(crate) entries: Vec<Entry>,
+    /// Where it was measured, if not at the commit of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -218,6 +221,7 @@ mod tests {
             workers: 1,
             metrics: vec![metric],
             entries,
+            commit: None,
         }
     }
 

@@ -140,6 +140,7 @@ impl Run {
             workers,
             metrics: workload.metrics.iter().map(shown).collect(),
             entries,
+            commit: None,
         }
     }
 
