@@ -198,6 +198,7 @@ trait Side<T>: Sized {
 }
 
 impl<T> Side<T> for Target<T> {
+    // SAFETY: asks what the trait does.
     unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, _: &mut WakeList) {
         // SAFETY: the caller's promise.
         unsafe { state.enrol_receiver(waiter) };
@@ -209,6 +210,7 @@ impl<T> Side<T> for Target<T> {
 }
 
 impl<T> Side<T> for Offer<T> {
+    // SAFETY: asks what the trait does.
     unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList) {
         // SAFETY: the caller's promise.
         unsafe { state.enrol_sender(waiter, wakes) };

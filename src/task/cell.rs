@@ -45,7 +45,10 @@ use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-/// What a task does that depends on its type. All with pointers as `whole` says.
+/// What a task does that depends on its type.
+///
+/// # Safety
+/// The pointers are as `whole` says, to a cell of the type that the table is of; and what each function says.
 pub(crate) struct VTable {
     /// Runs the task once, under the runner's rights. True: the result is there.
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
@@ -397,6 +400,8 @@ unsafe fn task_of<'a>(task: *const ()) -> (NonNull<Header>, &'a Word) {
     }
 }
 
+/// # Safety
+/// As `task_of`.
 unsafe fn clone_waker(task: *const ()) -> RawWaker {
     // SAFETY: the caller's promise.
     let (task, word) = unsafe { task_of(task) };
@@ -404,6 +409,8 @@ unsafe fn clone_waker(task: *const ()) -> RawWaker {
     raw_waker(task)
 }
 
+/// # Safety
+/// As `task_of`.
 unsafe fn wake_by_ref(task: *const ()) {
     // SAFETY: the caller's promise.
     let (task, word) = unsafe { task_of(task) };
@@ -411,6 +418,8 @@ unsafe fn wake_by_ref(task: *const ()) {
     unsafe { follow(task, word.wake()) };
 }
 
+/// # Safety
+/// As `task_of`.
 unsafe fn wake(task: *const ()) {
     // SAFETY: the caller's promise.
     let (task, word) = unsafe { task_of(task) };
@@ -418,6 +427,8 @@ unsafe fn wake(task: *const ()) {
     unsafe { follow(task, word.wake_and_drop()) };
 }
 
+/// # Safety
+/// As `task_of`.
 unsafe fn drop_waker(task: *const ()) {
     // SAFETY: the caller's promise.
     let (task, word) = unsafe { task_of(task) };

@@ -7,6 +7,7 @@
 //! A thread looks for some microseconds before it sleeps, if there is a core for whoever is to wake it: to be woken on another core
 //! costs both sides tens of microseconds, more than most answers take.
 
+use crate::reactor::clock;
 use crate::runtime::current;
 use std::cell::Cell;
 use std::future::Future;
@@ -46,12 +47,12 @@ impl Wake for Parker {
 impl Parker {
     /// Blocks until notified (true) or until the deadline (false).
     fn park(&self, deadline: Option<Instant>) -> bool {
-        self.look();
+        self.look(deadline);
         while !self.notified.swap(false, Acquire) {
             match deadline {
                 None => thread::park(),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(crate::reactor::clock::now());
+                    let left = deadline.saturating_duration_since(clock::now());
                     if left.is_zero() {
                         return false;
                     }
@@ -62,8 +63,8 @@ impl Parker {
         true
     }
 
-    /// Looks for a while whether it is notified.
-    fn look(&self) {
+    /// Looks for a while whether it is notified, not past the deadline.
+    fn look(&self, deadline: Option<Instant>) {
         if !several_cores() {
             return;
         }
@@ -74,7 +75,7 @@ impl Parker {
             (0..1 << look).for_each(|_| std::hint::spin_loop());
         }
         for _ in 0..YIELDS {
-            if self.notified.load(Relaxed) {
+            if self.notified.load(Relaxed) || deadline.is_some_and(|deadline| clock::now() >= deadline) {
                 return;
             }
             thread::yield_now();

@@ -137,12 +137,15 @@ async fn read_write_async(job: Job) -> io::Result<Sample> {
     drop(spawn(async move {
         let (mut stream, _) = listener.accept_async().await?;
         let mut message = [0; 64];
-        loop {
-            stream.read_exact(&mut message).await?;
-            stream.write_all(&message).await?;
-        }
-        #[allow(unreachable_code)]
-        io::Result::Ok(())
+        let error = loop {
+            if let Err(error) = stream.read_exact(&mut message).await {
+                break error;
+            }
+            if let Err(error) = stream.write_all(&message).await {
+                break error;
+            }
+        };
+        Err::<(), _>(error)
     }));
     let mut stream = TcpStream::connect_async(address).await?;
     stream.set_nodelay(true)?;
