@@ -41,7 +41,7 @@
 use super::monitor::{Due, Monitor, Rule};
 use crate::primitive::atomic::AtomicUsize;
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::wait::has_company;
+use crate::wait::look_repeatedly;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 /// 0.3 µs: a short critical section on another core ends in that time, a switch there and back costs about as much. 1,000 tasks on
 /// 2 workers, ns a lock, with 3, 5 and 7 looks: 31, 46 and 50, as futures 39, 54 and 76 (27 and 36 on one worker): every look takes
 /// the word's line from who has the lock.
-const LOOKS: usize = 3;
+const LOOKS: u32 = 3;
 
 /// How long one stands in line before order is kept. Go's figure: long beside any line that moves, short beside what people notice.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -115,22 +115,6 @@ impl Word {
         taken
     }
 
-    /// Looks a few times, as long as somebody on another core may be about to unlock.
-    #[cfg(not(any(loom, shuttle)))]
-    fn look_repeatedly(&self, mut f: impl FnMut(usize) -> Option<usize>) -> bool {
-        has_company()
-            && (0..LOOKS).any(|look| {
-                (0..1 << look).for_each(|_| std::hint::spin_loop());
-                self.update(&mut f)
-            })
-    }
-
-    #[cfg(any(loom, shuttle))]
-    fn look_repeatedly(&self, mut f: impl FnMut(usize) -> Option<usize>) -> bool {
-        let _ = (LOOKS, has_company);
-        self.update(&mut f)
-    }
-
     /// Unlocks, if nobody needs to be seen to.
     #[inline]
     fn unlock_quickly(&self) -> bool {
@@ -168,11 +152,11 @@ impl Rule for Exclusive {
     }
 
     fn take_soon(word: &Word, _: &mut Asked) -> bool {
-        word.look_repeatedly(barge_in)
+        look_repeatedly(LOOKS, || word.update(barge_in))
     }
 
     fn answer_soon(word: &Word) -> bool {
-        word.look_repeatedly(answer)
+        look_repeatedly(LOOKS, || word.update(answer))
     }
 
     fn arrive(&mut self, word: &Word, asked: &mut Asked, alone: bool) -> bool {

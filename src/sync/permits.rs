@@ -21,12 +21,13 @@
 use super::monitor::{Monitor, Rule};
 use crate::primitive::atomic::AtomicUsize;
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::wait::has_company;
+use crate::wait::look_repeatedly;
 use std::fmt;
 
-/// How often one looks again before it stands in line, while nobody does: a short critical section on another core ends within
-/// half a microsecond, a switch there and back costs more. Go's mutex looks for about three times as long.
-const LOOKS: usize = 32;
+/// How often one looks again before it stands in line, while nobody does, with 31 pauses of the processor in all: a short critical
+/// section on another core ends within half a microsecond, a switch there and back costs more. Go's mutex looks for about three
+/// times as long.
+const LOOKS: u32 = 5;
 
 const CROWDED: usize = 1;
 const CLOSED: usize = 2;
@@ -140,13 +141,8 @@ impl Rule for Permits {
         .is_some()
     }
 
-    #[cfg(not(any(loom, shuttle)))]
     fn take_soon(word: &Word, wanted: &mut Wanted) -> bool {
-        has_company()
-            && (0..LOOKS).any(|_| {
-                std::hint::spin_loop();
-                Self::take_quickly(word, wanted)
-            })
+        look_repeatedly(LOOKS, || Self::take_quickly(word, wanted))
     }
 
     fn arrive(&mut self, word: &Word, wanted: &mut Wanted, alone: bool) -> bool {

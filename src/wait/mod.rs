@@ -99,7 +99,20 @@ pub(crate) fn block_on_borrowing<F: Future>(future: F) -> F::Output {
 
 /// Whether others run at the same time as we do, as far as one can tell: on a worker, others of its runtime.
 pub(crate) fn has_company() -> bool {
-    current::home().is_none_or(|home| home.shared().scheduler().homes().len() > 1)
+    current::home().map_or_else(thread::several_cores, |home| home.shared().scheduler().homes().len() > 1)
+}
+
+/// Looks so many times, each after twice as many pauses of the processor, for what somebody on another core may be about to do; not
+/// at all if nobody can be. In models, where that means nothing, once.
+pub(crate) fn look_repeatedly(looks: u32, mut found: impl FnMut() -> bool) -> bool {
+    if cfg!(any(loom, shuttle)) {
+        return found();
+    }
+    has_company()
+        && (0..looks).any(|look| {
+            (0..1 << look).for_each(|_| std::hint::spin_loop());
+            found()
+        })
 }
 
 /// # Panics

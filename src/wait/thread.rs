@@ -65,14 +65,8 @@ impl Parker {
 
     /// Looks for a while whether it is notified, not past the deadline.
     fn look(&self, deadline: Option<Instant>) {
-        if !several_cores() {
+        if !super::has_company() || super::look_repeatedly(LOOKS, || self.notified.load(Relaxed)) {
             return;
-        }
-        for look in 0..LOOKS {
-            if self.notified.load(Relaxed) {
-                return;
-            }
-            (0..1 << look).for_each(|_| std::hint::spin_loop());
         }
         for _ in 0..YIELDS {
             if self.notified.load(Relaxed) || deadline.is_some_and(|deadline| clock::now() >= deadline) {
@@ -84,7 +78,7 @@ impl Parker {
 }
 
 /// Whether this process may use more than one, as far as was known at the first wait.
-fn several_cores() -> bool {
+pub(super) fn several_cores() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
 }
