@@ -8,7 +8,7 @@
 //! does not arise. The nodes are the links inside coroutine records and task headers: a push never allocates.
 //!
 //! # Invariants
-//! - `in-one-inbox`: a link is in at most one inbox, once. A record's link is guarded by its `flag` flag, a task's by
+//! - `in-one-inbox`: a link is in at most one inbox, once. A record's link is guarded by its `flag`, a task's by
 //!   the possession of its `Runnable`.
 //! - `outlives-the-push`: a record is never freed; a task's allocation is kept by the `Runnable` that the link stands for.
 //!
