@@ -116,6 +116,8 @@ pub(crate) struct Record {
     /// Where the coroutine's stack lies, while there is one.
     pub(crate) stack: Cell<Option<Extent>>,
     pub(crate) lane: Cell<Option<Lane>>,
+    /// The task's waker has been called in its own run.
+    pub(crate) woke_itself: Cell<bool>,
     /// Set by the base: the loop shall return when it is resumed.
     pub(crate) retire: Cell<bool>,
     /// The stack has been trimmed since the coroutine parked.
@@ -133,6 +135,7 @@ impl Record {
             state: Cell::new(State::Running),
             suspended: Cell::new(Suspended::Idle),
             retire: Cell::new(false),
+            woke_itself: Cell::new(false),
             trimmed: Cell::new(false),
             depth: Cell::new(0),
             parked_round: Cell::new(0),
@@ -164,6 +167,18 @@ impl Record {
     pub(crate) fn task(&self) -> Option<&Header> {
         // SAFETY: set for the time of a run only, during which the `Runnable` and the registry keep the header.
         unsafe { self.task.get().as_ref() }
+    }
+
+    /// For a waker of `task` that is called: true if the caller is in that task's run, and has left word for its end.
+    #[inline]
+    pub(crate) fn wake_running_task(task: *const Header) -> bool {
+        match current::record() {
+            Some((_, record)) if ptr::eq(record.task.get(), task) => {
+                record.woke_itself.set(true);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Makes the coroutine look at what it waits for again. Any thread.

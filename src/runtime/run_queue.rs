@@ -15,7 +15,7 @@
 //! # Protocol
 //! - push: read `head` (Acquire: pairs with the Release of a thief's CAS, so its reads of the slot came before our
 //!   overwrite), store the slot, store `tail` (Release).
-//! - pop: read `tail`, read the slot at `head`, CAS `head` forward.
+//! - pop: read `tail`, read the slot at `head`, CAS `head` forward; a store does where there is no thief, ever (`pop_unshared`).
 //! - steal: read `head` (Acquire), then `tail` (Acquire: pairs with the owner's Release), copy half into the thief's own
 //!   unpublished slots, CAS `head` forward (Release). Only when that succeeds is the copy valid; then the thief publishes
 //!   its own `tail`. A slot read that was overtaken is a stale pointer value that is thrown away, never followed.
@@ -104,6 +104,20 @@ impl RunQueue {
                 Err(now) => head = now,
             }
         }
+    }
+
+    /// Takes from the front, where nobody ever steals. Owner only.
+    #[inline]
+    pub(crate) fn pop_unshared(&self) -> Option<NonNull<()>> {
+        // Relaxed, as in `pop`; nobody else moves the head.
+        let head = self.head.load(Relaxed);
+        if head == self.tail.load(Relaxed) {
+            return None;
+        }
+        let item = self.slots[head & MASK].load(Relaxed);
+        // Release, as in `pop`.
+        self.head.store(head.wrapping_add(1), Release);
+        NonNull::new(item)
     }
 
     /// Moves the older half (rounded up) of this queue to `thief`, whose owner is the caller and which is empty.

@@ -16,6 +16,7 @@ use crate::task::AbortOnUnwind;
 use crate::task::cell::{self, Ended};
 use crate::task::header::{self, Header, Kind, Lane, Runnable, State, Traits};
 use crate::task::join::JoinHandle;
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -168,7 +169,7 @@ impl Scheduler {
             false => {
                 runnable.metadata().cancel.request();
                 // It completes, being cancelled: what runs is its destructors.
-                drop(runnable.run());
+                drop(runnable.run(&Cell::new(false)));
                 None
             }
         };

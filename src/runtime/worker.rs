@@ -410,9 +410,13 @@ fn spares_of(spares: &mut Vec<(Lane, Spares)>, lane: Lane) -> &mut Spares {
     &mut spares[index].1
 }
 
+#[inline]
 fn pop_stealable(home: &'static Home) -> Option<Runnable> {
+    // Nobody steals from the only worker.
+    let alone = home.scheduler().homes().len() == 1;
+    let popped = if alone { home.queue.pop_unshared() } else { home.queue.pop() };
     // SAFETY: the queue holds what `into_raw` gave, each once (`once` in `run_queue.rs`).
-    home.queue.pop().map(|raw| unsafe { Runnable::from_raw(raw) })
+    popped.map(|raw| unsafe { Runnable::from_raw(raw) })
 }
 
 /// What runs inside a loop coroutine.
@@ -508,7 +512,8 @@ impl Loop {
         home.running_task.store(header.id, Relaxed);
         self.here.local().reset_budget();
         self.record.task.set(header);
-        let ended = runnable.run();
+        self.record.woke_itself.set(false);
+        let ended = runnable.run(&self.record.woke_itself);
         self.record.task.set(ptr::null());
         home.running_task.store(0, Relaxed);
         home.moved();

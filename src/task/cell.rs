@@ -28,7 +28,7 @@
 //! there is never discarded.
 
 use crate::runtime::current::CurrentHome;
-use crate::runtime::memory;
+use crate::runtime::{Record, memory};
 use crate::task::AbortOnUnwind;
 use crate::task::body::is_own_cancellation;
 use crate::task::header::{Header, State};
@@ -36,6 +36,7 @@ use crate::task::join::{Failure, discard};
 use crate::task::word::{Detached, Next, Word};
 use std::alloc::Layout;
 use std::any::Any;
+use std::cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -232,9 +233,9 @@ impl Runnable {
         Self { task: raw.cast() }
     }
 
-    /// Runs the task once. Some: it has completed.
+    /// Runs the task once. Some: it has completed. `woke_itself` is clear, and set by the run if it has to be woken again at once.
     #[inline]
-    pub(crate) fn run(self) -> Option<Ended> {
+    pub(crate) fn run(self, woke_itself: &cell::Cell<bool>) -> Option<Ended> {
         let task = self.task;
         // SAFETY: `live`, until the task has completed or paused.
         let header = unsafe { task.as_ref() };
@@ -246,7 +247,7 @@ impl Runnable {
             return Some(end(task));
         }
         // Unless it was woken meanwhile, the task may be gone after this.
-        if header.word.pause() == Next::Schedule {
+        if woke_itself.take() || header.word.pause() == Next::Schedule {
             crate::runtime::scheduler::schedule(Self { task });
         }
         None
@@ -412,6 +413,9 @@ unsafe fn clone_waker(task: *const ()) -> RawWaker {
 /// # Safety
 /// As `task_of`.
 unsafe fn wake_by_ref(task: *const ()) {
+    if Record::wake_running_task(task.cast()) {
+        return;
+    }
     // SAFETY: the caller's promise.
     let (task, word) = unsafe { task_of(task) };
     // SAFETY: as `follow` asks.

@@ -3,8 +3,8 @@
 //! # Bits
 //! | bit | meaning | set by | cleared by |
 //! |---|---|---|---|
-//! | `SCHEDULED` | a `Runnable` exists and does not run | the spawn, a wake | `start` |
-//! | `RUNNING` | a run is under way | `start` | `pause`, `complete` |
+//! | `ACTIVE` | a `Runnable` exists, or a run is under way | the spawn, a wake, `start` | `pause`, `complete` |
+//! | `WOKEN` | woken since that began, or since the last `start` | a wake | `start` |
 //! | `COMPLETED` | the result is there, or has been taken | `complete` | nobody |
 //! | `HANDLE` | the handle exists: it owns the result | the spawn | `drop_handle` |
 //! | `AWAITER` | `awaiter` holds a waker | the handle | the handle, until `COMPLETED` |
@@ -14,15 +14,20 @@
 //! - `live`: one reference is the task's own, from the spawn until its last run and its removal from the registry are over. A
 //!   runnable needs none: where one exists the task has not completed. A waker has one each. Whoever takes the last one of a task
 //!   whose handle is gone, or the handle when no reference is left, frees the task.
-//! - `one-runnable`: whoever sets `SCHEDULED` while neither it nor `RUNNING` is set owns the runnable; so does `pause` that finds it
-//!   set. After `COMPLETED` nobody sets it.
+//! - `one-runnable`: whoever sets `ACTIVE` while neither it nor `WOKEN` is set owns the runnable; so does `pause` that finds `WOKEN`
+//!   set, and leaves it so. A wake that finds either sets `WOKEN`. After `COMPLETED` nobody sets any.
 //! - `awaiter-is-written-by-the-handle`: and only while `AWAITER` and `COMPLETED` are clear. So while it is set the place may be read
 //!   by both sides; who clears the bit, or sets `COMPLETED` where it is set, owns the waker, and the bytes left behind are nobody's.
 //!
 //! # Orders
-//! Everything but a look at a task that has completed is a read-modify-write of one word, so the changes have one order, and each
-//! reads what was released by those before it. A wake is AcqRel even if it changes nothing: the run that follows sees what the waker
-//! did before, and a waker that becomes the owner of the runnable sees the run before.
+//! Every change is a read-modify-write of one word, so the changes have one order, and each reads what was released by those before
+//! it. A wake is AcqRel even if it changes nothing: a waker that becomes the owner of the runnable sees the run before, and hands it
+//! on with the runnable, through a queue. What another waker did before is seen by the run whose `start` clears `WOKEN`: such a wake
+//! comes before that `start`, or is found by the `pause` of the run, and there is another. So a `start` that finds `WOKEN` clear need
+//! change nothing: most runs begin without a locked instruction.
+//!
+//! A task that wakes itself during a run, as one that gives others a turn does, is not woken by the word at all: its runner knows, and
+//! queues it again in place of `pause`. It stays active meanwhile.
 
 use crate::primitive::UnsafeCell;
 use crate::primitive::atomic::AtomicUsize;
@@ -31,8 +36,8 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::task::Waker;
 
-const SCHEDULED: usize = 1;
-const RUNNING: usize = 2;
+const ACTIVE: usize = 1;
+const WOKEN: usize = 2;
 const COMPLETED: usize = 4;
 const HANDLE: usize = 8;
 const AWAITER: usize = 16;
@@ -40,6 +45,14 @@ const REFERENCE: usize = 32;
 
 fn references(bits: usize) -> usize {
     bits / REFERENCE
+}
+
+fn is_idle(bits: usize) -> bool {
+    bits & (ACTIVE | WOKEN) == 0
+}
+
+fn woken(bits: usize) -> usize {
+    bits | if is_idle(bits) { ACTIVE } else { WOKEN }
 }
 
 /// See the module's head.
@@ -78,10 +91,10 @@ pub(crate) enum Detached {
 }
 
 impl Word {
-    /// Of a task that is scheduled, with its handle.
+    /// Of a task that has a runnable, and its handle.
     pub(crate) fn new() -> Self {
         Self {
-            bits: AtomicUsize::new(SCHEDULED | HANDLE | REFERENCE),
+            bits: AtomicUsize::new(ACTIVE | HANDLE | REFERENCE),
             awaiter: UnsafeCell::new(MaybeUninit::uninit()),
         }
     }
@@ -123,8 +136,8 @@ impl Word {
     /// A wake by a waker that stays.
     #[inline]
     pub(crate) fn wake(&self) -> Next {
-        match self.update(|bits| (bits & COMPLETED == 0).then_some(bits | SCHEDULED)) {
-            Ok(before) if before & (SCHEDULED | RUNNING) == 0 => Next::Schedule,
+        match self.update(|bits| (bits & COMPLETED == 0).then_some(woken(bits))) {
+            Ok(before) if is_idle(before) => Next::Schedule,
             _ => Next::Nothing,
         }
     }
@@ -133,8 +146,8 @@ impl Word {
     #[inline]
     pub(crate) fn wake_and_drop(&self) -> Next {
         // It is not the last reference: one that has not completed has its own (`live`).
-        match self.update(|bits| (bits & COMPLETED == 0).then(|| (bits | SCHEDULED) - REFERENCE)) {
-            Ok(before) if before & (SCHEDULED | RUNNING) == 0 => Next::Schedule,
+        match self.update(|bits| (bits & COMPLETED == 0).then(|| woken(bits) - REFERENCE)) {
+            Ok(before) if is_idle(before) => Next::Schedule,
             Ok(_) => Next::Nothing,
             Err(_) => self.drop_reference(),
         }
@@ -145,8 +158,13 @@ impl Word {
     /// A run begins; the caller had the runnable.
     #[inline]
     pub(crate) fn start(&self) {
-        let before = self.bits.fetch_xor(SCHEDULED | RUNNING, AcqRel);
-        debug_assert_eq!(before & (SCHEDULED | RUNNING | COMPLETED), SCHEDULED, "`one-runnable`");
+        // Relaxed: what the word does not say here it says at the end of the run, and the rest came with the runnable.
+        let bits = self.bits.load(Relaxed);
+        debug_assert!(!is_idle(bits) && bits & COMPLETED == 0, "`one-runnable`");
+        if bits & WOKEN != 0 {
+            // AcqRel: what was done before the wakes is seen by this run.
+            let _ = self.update(|bits| Some((bits | ACTIVE) & !WOKEN));
+        }
     }
 
     /// The run is over and the task has not completed. `Schedule`: it was woken meanwhile, and the caller has the runnable again;
@@ -154,16 +172,16 @@ impl Word {
     #[inline]
     pub(crate) fn pause(&self) -> Next {
         // A subtraction, for its result comes in one instruction; the bit is set.
-        let before = self.bits.fetch_sub(RUNNING, AcqRel);
-        if before & SCHEDULED != 0 { Next::Schedule } else { Next::Nothing }
+        let before = self.bits.fetch_sub(ACTIVE, AcqRel);
+        if before & WOKEN != 0 { Next::Schedule } else { Next::Nothing }
     }
 
     /// The run is over and the result is there. The task's own reference stays.
     #[inline]
     pub(crate) fn complete(&self) -> Completion {
-        // `RUNNING` is set and `COMPLETED` clear: an addition changes both.
-        const { assert!(RUNNING + (COMPLETED - RUNNING) == COMPLETED) };
-        let before = self.bits.fetch_add(COMPLETED - RUNNING, AcqRel);
+        // `ACTIVE` is set and `COMPLETED` clear: an addition changes both.
+        const { assert!(ACTIVE + (COMPLETED - ACTIVE) == COMPLETED) };
+        let before = self.bits.fetch_add(COMPLETED - ACTIVE, AcqRel);
         // SAFETY: `awaiter-is-written-by-the-handle`: it was set, and is ours from now on.
         let awaiter = (before & AWAITER != 0).then(|| unsafe { self.read_awaiter() });
         Completion { is_detached: before & HANDLE == 0, awaiter }
@@ -259,8 +277,8 @@ impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = self.bits.load(Relaxed);
         f.debug_struct("Word")
-            .field("scheduled", &(bits & SCHEDULED != 0))
-            .field("running", &(bits & RUNNING != 0))
+            .field("active", &(bits & ACTIVE != 0))
+            .field("woken", &(bits & WOKEN != 0))
             .field("completed", &(bits & COMPLETED != 0))
             .field("handle", &(bits & HANDLE != 0))
             .field("references", &references(bits))
