@@ -72,7 +72,7 @@ pub(crate) fn replace_home(home: Option<&'static Home>) -> Option<&'static Home>
 #[inline]
 pub(crate) fn record() -> Option<(CurrentHome, &'static Record)> {
     let home = home()?;
-    Some((home, home.local().record.get()?))
+    Some((home, home.shared().running()?))
 }
 
 /// The task we are in, if any. The reference must not be kept beyond the task's run.

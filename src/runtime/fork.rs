@@ -25,8 +25,15 @@ pub(crate) fn watch() {
 #[inline]
 #[track_caller]
 pub(crate) fn check() {
-    assert!(
-        !FORKED.load(Relaxed),
+    if FORKED.load(Relaxed) {
+        refuse();
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse() -> ! {
+    panic!(
         "aqueduct was used in a child made by fork without exec: its worker threads exist only in the parent. Fork before \
          the first runtime starts, or use std::process::Command"
     );

@@ -18,7 +18,7 @@ use crate::runtime::ready::ReadyQueue;
 use crate::runtime::record::Record;
 use crate::runtime::run_queue::RunQueue;
 use crate::runtime::scheduler::Scheduler;
-use crate::task::header::{self, Lane, Runnable};
+use crate::task::header::{self, Header, Lane, Runnable};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +26,7 @@ use std::io;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -48,8 +48,8 @@ pub(crate) struct Home {
     pub(crate) queue: RunQueue,
     /// Moves with everything that the worker runs.
     pub(crate) tick: AtomicU32,
-    /// The task that runs, or 0.
-    pub(crate) running_task: AtomicU64,
+    /// The coroutine that runs; null on the base. Written by the owner alone.
+    running: AtomicPtr<Record>,
     /// Closures that have started and not ended.
     pub(crate) started: AtomicUsize,
     /// Closures sent here to start, for balance, that nobody has started yet. A worker that wakes late would otherwise look
@@ -67,8 +67,6 @@ unsafe impl Send for Home {}
 
 /// What only the thread that drives the home touches.
 pub(crate) struct Local {
-    /// The coroutine that runs; none on the base.
-    pub(crate) record: Cell<Option<&'static Record>>,
     /// Woken coroutines and pinned tasks.
     pub(crate) ready: ReadyQueue,
     /// A runnable popped by a loop of another lane.
@@ -89,6 +87,7 @@ pub(crate) struct Local {
     /// Cancelled coroutines that wait on, because they may be unwinding: while a neighbour is suspended in a destructor that
     /// runs during an unwind, the thread reads as panicking and nobody can tell. They look again when it no longer does.
     held: RefCell<Vec<&'static Record>>,
+    holds: Cell<bool>,
     pub(crate) trim: crate::runtime::trim::Trim,
     pub(crate) watch: crate::runtime::sentinel::Watch,
     pub(crate) start_limit: Cell<usize>,
@@ -126,13 +125,12 @@ impl Home {
             reactor: Reactor::new()?,
             queue: RunQueue::new(),
             tick: AtomicU32::new(0),
-            running_task: AtomicU64::new(0),
+            running: AtomicPtr::new(ptr::null_mut()),
             started: AtomicUsize::new(0),
             placed: AtomicUsize::new(0),
             index: AtomicUsize::new(0),
             scheduler: AtomicPtr::new(ptr::null_mut()),
             local: Local {
-                record: Cell::new(None),
                 ready: ReadyQueue::new(),
                 stash: Cell::new(None),
                 wakes: RefCell::default(),
@@ -145,6 +143,7 @@ impl Home {
                 turn: Cell::new(Turn { line: Line::Ready, left: 0 }),
                 budget: Cell::new(BUDGET),
                 held: RefCell::default(),
+                holds: Cell::new(false),
                 trim: crate::runtime::trim::Trim::default(),
                 watch: crate::runtime::sentinel::Watch::default(),
                 start_limit: Cell::new(0),
@@ -184,6 +183,25 @@ impl Home {
 
     pub(crate) fn index(&self) -> usize {
         self.index.load(Relaxed)
+    }
+
+    /// The coroutine that runs; none on the base.
+    #[inline]
+    pub(crate) fn running(&self) -> Option<&'static Record> {
+        // SAFETY: records are never freed.
+        unsafe { self.running.load(Relaxed).as_ref() }
+    }
+
+    /// Owner only.
+    #[inline]
+    pub(crate) fn set_running(&self, record: Option<&'static Record>) {
+        self.running
+            .store(record.map_or(ptr::null_mut(), |record| ptr::from_ref(record).cast_mut()), Relaxed);
+    }
+
+    /// The task that runs, or null: for comparing. Any thread.
+    pub(crate) fn running_task(&self) -> *const Header {
+        self.running().map_or(ptr::null(), Record::task_address)
     }
 
     /// The worker has gone on to something else. Owner only.
@@ -293,6 +311,7 @@ impl Local {
         let mut held = self.held.borrow_mut();
         if !held.iter().any(|other| ptr::eq(*other, record)) {
             held.push(record);
+            self.holds.set(true);
         }
     }
 
@@ -316,13 +335,17 @@ impl Local {
 
     #[inline]
     pub(crate) fn holds_cancellations(&self) -> bool {
-        !self.held.borrow().is_empty()
+        self.holds.get()
     }
 
     /// On the base: those whose cancellation was held, if nobody on this thread unwinds any more.
     #[cold]
     pub(crate) fn held_no_longer(&self) -> Vec<&'static Record> {
-        if std::thread::panicking() { Vec::new() } else { self.held.take() }
+        if std::thread::panicking() {
+            return Vec::new();
+        }
+        self.holds.set(false);
+        self.held.take()
     }
 
     /// A free record of `home`, which owns this part.

@@ -8,6 +8,7 @@ use crate::task::header::Header;
 use std::fmt;
 use std::io;
 use std::panic::Location;
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -59,11 +60,11 @@ pub enum Report {
 
 impl Report {
     pub(crate) fn stuck(scheduler: &Scheduler, home: &Home, since: Duration) -> Self {
-        let id = home.running_task.load(Relaxed);
+        let running = home.running_task();
         let now = clock::coarse();
         let mut task = None;
         scheduler.registry().for_each(|header| {
-            if header.id == id {
+            if ptr::eq(header, running) {
                 task = TaskInfo::of(header, now);
             }
         });

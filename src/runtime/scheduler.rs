@@ -93,6 +93,7 @@ impl Scheduler {
     }
 
     /// Shut down and without tasks: the workers may end.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.is_closed() && self.live() == 0
     }

@@ -93,7 +93,9 @@ impl Base {
     /// Before the worker runs something, wherever it came from: the first time since it slept, it sees to the post.
     #[inline]
     pub(crate) fn back_to_work(self) {
-        if self.here.local().watch.rested.replace(false) {
+        let rested = &self.here.local().watch.rested;
+        if rested.get() {
+            rested.set(false);
             self.hand_on();
         }
     }

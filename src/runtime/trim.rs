@@ -77,10 +77,7 @@ impl Base {
 
 /// Trims one coroutine, if it has been parked long enough. True when it needs no further look until it parks again.
 fn trim_record(record: &'static Record, round: u32) -> bool {
-    if record.state.get() != State::Parked
-        || record.suspended.get() != Suspended::Waiting
-        || record.trimmed.get()
-    {
+    if record.state.get() != State::Parked || record.suspended.get() != Suspended::Waiting {
         return true;
     }
     if round.wrapping_sub(record.parked_round.get()) < 2 {
@@ -91,6 +88,6 @@ fn trim_record(record: &'static Record, round: u32) -> bool {
         // function that suspended it.
         unsafe { stack.trim_below(record.stack_pointer.get()) };
     }
-    record.trimmed.set(true);
+    record.state.set(State::Trimmed);
     true
 }

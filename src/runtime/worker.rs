@@ -88,8 +88,10 @@ impl Base {
         }
     }
 
-    /// Runs one pick, and what the loop finds besides. False: there was nothing.
-    #[inline]
+    /// Runs one pick, and what the loop finds besides. False: there was nothing. In one function with its caller and what it calls on
+    /// the way to a switch: the processor predicts where a function returns to by what was called last, and after a switch
+    /// that is another coroutine's affair. Each function between loop and switch, on either side, costs a wrong guess.
+    #[inline(always)]
     pub(super) fn step(self) -> bool {
         let Some(work) = self.pick() else { return false };
         self.back_to_work();
@@ -127,7 +129,7 @@ impl Base {
             || !self.home().inbox.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     fn carry_out(self, work: Pick) {
         let record = match work {
             Pick::Resume(record) => record,
@@ -140,7 +142,7 @@ impl Base {
         self.resume(record);
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick(self) -> Option<Pick> {
         let local = self.here.local();
         if local.slice.get() == 0 {
@@ -169,7 +171,7 @@ impl Base {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick_ready(self) -> Option<Pick> {
         let ready = &self.here.local().ready;
         Some(match ready.pop()? {
@@ -228,9 +230,8 @@ impl Base {
             // SAFETY: the kind says what the link is embedded in; the links come from the inbox.
             match unsafe { link.as_ref() }.kind() {
                 LinkKind::Record => {
-                    // SAFETY: `link` is the first field of a `repr(C)` record, and records are 'static.
-                    let record: &'static Record = unsafe { link.cast::<Record>().as_ref() };
-                    record.taken(self.here);
+                    // SAFETY: it is a record's, from the inbox.
+                    unsafe { Record::of_link(link) }.taken(self.here);
                 }
                 LinkKind::Task => {
                     // SAFETY: as `received` asks.
@@ -273,22 +274,19 @@ impl Base {
     }
 
     /// Switches to a coroutine; returns when it has suspended or ended.
-    #[inline]
+    #[inline(always)]
     fn resume(self, record: &'static Record) {
         let local = self.here.local();
         record.state.set(State::Running);
-        record.trimmed.set(false);
-        local.record.set(Some(record));
+        self.home().set_running(Some(record));
         if let Some(task) = record.task() {
             task.set_state(TaskState::Running);
-            self.home().running_task.store(task.id, Relaxed);
             local.reset_budget();
         }
         // SAFETY: `home-only`; the loop inside never touches this cell, and only the base resumes.
         let coroutine = unsafe { &mut *record.coroutine.get() };
         let resumed = coroutine.as_mut().expect("a record that is resumed has a coroutine").resume();
-        local.record.set(None);
-        self.home().running_task.store(0, Relaxed);
+        self.home().set_running(None);
         match resumed {
             Resumed::Finished => self.reclaim(record),
             Resumed::Suspended if record.suspended.get() == Suspended::Idle => self.put_spare(record),
@@ -361,7 +359,12 @@ impl Base {
             spares.swap_remove(0)
         };
         coldest.retire.set(true);
-        self.resume(coldest);
+        self.resume_to_end(coldest);
+    }
+
+    #[cold]
+    fn resume_to_end(self, record: &'static Record) {
+        self.resume(record);
     }
 
     /// Ends all idle loops: the worker ends.
@@ -509,13 +512,11 @@ impl Loop {
         }
         header.set_state(TaskState::Running);
         header.set_worker(home.index());
-        home.running_task.store(header.id, Relaxed);
         self.here.local().reset_budget();
-        self.record.task.set(header);
+        self.record.set_task(header);
         self.record.woke_itself.set(false);
         let ended = runnable.run(&self.record.woke_itself);
-        self.record.task.set(ptr::null());
-        home.running_task.store(0, Relaxed);
+        self.record.set_task(ptr::null());
         home.moved();
         if let Some(ended) = ended {
             home.scheduler().finish(ended);

@@ -74,6 +74,12 @@ impl<R> CancelCell<R> {
         if is_requested(word) { Requested::Yes } else { Requested::No }
     }
 
+    /// `publish` would change nothing and return `No`.
+    #[inline]
+    pub(crate) fn is_published(&self, here: *const R) -> bool {
+        ptr::eq(self.word.load(Relaxed), here)
+    }
+
     #[cold]
     fn publish_anew(&self, here: *const R) -> Requested {
         let flag = |word: *mut R| word.addr() & REQUESTED;

@@ -20,6 +20,7 @@ use crate::task::word::Word;
 use crate::wait::Extras;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -61,18 +62,13 @@ pub(crate) struct Lane {
 }
 
 /// See the module's head. `repr(C)`: `link` must be first, a pointer to it is a pointer to the header. What every wait and every
-/// run touches stands together; the groups are in the order of their alignment, because `repr(C)` pads.
+/// run touches stands together, in the first 64 bytes; the groups are in the order of their alignment, because `repr(C)` pads.
 #[repr(C)]
 pub(crate) struct Header {
     link: Link<Room>,
 
     // any thread
-    pub(crate) word: Word,
     pub(crate) cancel: CancelCell,
-    wait_site: AtomicPtr<Location<'static>>,
-    // fixed
-    pub(crate) id: u64,
-    // any thread
     state: AtomicU8,
     // runner
     pub(crate) throws: Cell<u8>,
@@ -83,6 +79,15 @@ pub(crate) struct Header {
     pub(crate) lane: Lane,
     // runner
     pub(crate) shields: Cell<u16>,
+    // any thread
+    wait_site: AtomicPtr<Location<'static>>,
+    // fixed
+    pub(crate) vtable: &'static VTable,
+    pub(crate) scheduler: &'static Scheduler,
+    // any thread
+    pub(crate) word: Word,
+
+    // runner
     /// Waits that somebody borrows from: neither cancelled nor refused.
     pub(crate) borrowing: Cell<u16>,
     // fixed
@@ -90,8 +95,7 @@ pub(crate) struct Header {
     pub(crate) shard: u16,
     /// Coarse milliseconds at spawn, since the clock's zero, wrapping.
     born: u32,
-    // fixed
-    pub(crate) scheduler: &'static Scheduler,
+    pub(crate) id: u64,
     /// What few tasks have: made with the header, or later by the runner; then it stays until the header goes.
     rare: AtomicPtr<Rare>,
 
@@ -100,7 +104,6 @@ pub(crate) struct Header {
     pub(crate) next: Cell<*const Header>,
 
     // fixed
-    pub(crate) vtable: &'static VTable,
     pub(crate) spawn_site: &'static Location<'static>,
 }
 
@@ -237,6 +240,13 @@ impl Header {
         }
     }
 
+    /// What a switch touches of the header at this address, which is not followed.
+    #[inline]
+    pub(crate) fn switched(task: *const Self) -> *const u8 {
+        task.cast::<u8>().wrapping_add(mem::offset_of!(Self, cancel))
+    }
+
+    #[inline]
     pub(crate) fn set_state(&self, state: State) {
         self.state.store(state as u8, Relaxed);
     }

@@ -55,7 +55,8 @@ fn woken(bits: usize) -> usize {
     bits | if is_idle(bits) { ACTIVE } else { WOKEN }
 }
 
-/// See the module's head.
+/// See the module's head. `repr(C)`: what every run touches comes first.
+#[repr(C)]
 pub(crate) struct Word {
     bits: AtomicUsize,
     awaiter: UnsafeCell<MaybeUninit<Waker>>,

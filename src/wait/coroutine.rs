@@ -64,9 +64,26 @@ impl Drop for Frame {
 ///
 /// # Panics
 /// When waiting is forbidden; unwinds when the task has been cancelled.
+#[inline(always)]
 pub(super) fn park(home: CurrentHome, record: &'static Record, site: &'static Location<'static>, calm: bool) {
     crate::runtime::fork::check();
     let Some(task) = record.task() else { return suspend(home, record, None) };
+    if is_unimpeded(task, record) {
+        task.set_wait_site(site);
+        return suspend(home, record, Some(task));
+    }
+    park_with_care(home, record, task, site, calm);
+}
+
+/// `park`, where there may be something to be done about it.
+#[inline(never)]
+fn park_with_care(
+    home: CurrentHome,
+    record: &'static Record,
+    task: &Header,
+    site: &'static Location<'static>,
+    calm: bool,
+) {
     before(home, record, task, site, calm);
     super::hook::run_before(task);
     suspend(home, record, Some(task));
@@ -75,10 +92,38 @@ pub(super) fn park(home: CurrentHome, record: &'static Record, site: &'static Lo
 
 /// Gives the others on this worker a turn. Without others it returns at once: to be popped next is to go on.
 ///
+/// In one function with its caller, for what is said at `Base::step`.
+///
 /// # Panics
 /// As [`park`].
+#[inline(always)]
 pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'static Location<'static>) {
     crate::runtime::fork::check();
+    let Some(task) = record.task().filter(|task| is_unimpeded(task, record)) else {
+        return give_turn_with_care(home, record, site);
+    };
+    task.set_wait_site(site);
+    if home.local().take_own_turn(home.shared()) {
+        return;
+    }
+    task.set_state(TaskState::Ready);
+    stand_in_line(home, record);
+    if record.depth.get() > 0 {
+        // `nested-waits`: a wake that came meanwhile was for a wait further out.
+        record.state.set(State::Notified);
+    }
+}
+
+/// Nothing is to be done about a wait of this task but to wait: no guard, no other's poll around it, no cancellation, and
+/// whoever cancels it knows where it waits.
+#[inline]
+fn is_unimpeded(task: &Header, record: &'static Record) -> bool {
+    !task.guarded.get() && !task.lane.futures && task.cancel.is_published(record)
+}
+
+/// `give_turn`, where there may be something to be done about it.
+#[inline(never)]
+fn give_turn_with_care(home: CurrentHome, record: &'static Record, site: &'static Location<'static>) {
     let task = record.task();
     if let Some(task) = task {
         before(home, record, task, site, !std::thread::panicking());
@@ -103,7 +148,6 @@ pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'stat
 }
 
 /// What comes before a suspension: refusals and cancellation.
-#[inline]
 fn before(
     home: CurrentHome,
     record: &'static Record,
@@ -143,7 +187,7 @@ fn after(task: &Header) {
 }
 
 /// Leaves for the base; returns when woken and resumed.
-#[inline]
+#[inline(always)]
 fn suspend(home: CurrentHome, record: &'static Record, task: Option<&Header>) {
     if record.state.get() == State::Notified {
         // Woken since the last look: others get a turn, then we look again.
@@ -159,7 +203,7 @@ fn suspend(home: CurrentHome, record: &'static Record, task: Option<&Header>) {
 }
 
 /// Leaves for the base, woken already: at the end of the line.
-#[inline]
+#[inline(always)]
 fn stand_in_line(home: CurrentHome, record: &'static Record) {
     record.suspended.set(Suspended::Waiting);
     record.state.set(State::Woken);

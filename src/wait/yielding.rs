@@ -25,6 +25,7 @@ use std::task::{Context, Poll};
 /// assert_eq!(task.join().unwrap(), "done");
 /// ```
 #[track_caller]
+#[inline(always)]
 pub fn yield_now() {
     match current::record() {
         Some((home, record)) => super::coroutine::give_turn(home, record, Location::caller()),
@@ -70,6 +71,7 @@ pub(crate) fn yield_if_spent() {
 /// A wait like any other, which a cancellation may end: the operation has not begun. Where waits are refused there is no turn
 /// to give.
 #[cold]
+#[inline(never)]
 #[track_caller]
 fn give_turn() {
     if !current::with_task(super::hook::refuses).unwrap_or(false) {
