@@ -20,12 +20,18 @@ pub(crate) fn watch() {
     });
 }
 
+/// Whether `check` panics.
+#[inline]
+pub(crate) fn is_child() -> bool {
+    FORKED.load(Relaxed)
+}
+
 /// # Panics
 /// In a forked child of a process that had started a runtime.
 #[inline]
 #[track_caller]
 pub(crate) fn check() {
-    if FORKED.load(Relaxed) {
+    if is_child() {
         refuse();
     }
 }

@@ -170,8 +170,8 @@ impl Record {
     pub(crate) fn prefetch_stack(&self) {
         // The frames of the switch and of what called it, the other end of the stack, and the task.
         let frames = self.stack_pointer.get() as *const u8;
-        prefetch(frames);
-        prefetch(frames.wrapping_add(64));
+        prefetch(frames.wrapping_sub(SAVED));
+        prefetch(frames.wrapping_sub(SAVED).wrapping_add(64));
         prefetch(self.suspender.get().cast());
         prefetch(Header::switched(self.task_address()));
     }
@@ -279,6 +279,9 @@ impl fmt::Debug for Record {
 /// Ten thousand idle connections are to cost little more than a page each.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle, test, feature = "sanitizer"))))]
 const _: () = assert!(size_of::<Record>() <= 128 && mem::offset_of!(Record, remote) <= 64);
+
+/// What the switch saves below the stack pointer that is noted.
+const SAVED: usize = 24;
 
 #[inline]
 fn prefetch(address: *const u8) {

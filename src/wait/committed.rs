@@ -61,8 +61,12 @@ fn on_coroutine<C: Committed>(
             return operation.withdraw().ok_or(DeadlinePassed);
         }
         frame.about_to_park();
-        let parked =
-            catch_unwind(AssertUnwindSafe(|| super::coroutine::park(home, record, site, frame.calm)));
+        if super::coroutine::park_unimpeded(home, record, site) {
+            continue;
+        }
+        let parked = catch_unwind(AssertUnwindSafe(|| {
+            super::coroutine::park_with_care(home, record, site, frame.calm);
+        }));
         let Err(payload) = parked else { continue };
         match operation.withdraw() {
             Some(output) => {

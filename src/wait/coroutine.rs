@@ -45,7 +45,7 @@ impl Frame {
 
     pub(super) fn about_to_park(&mut self) {
         self.parked = true;
-        self.calm |= !std::thread::panicking();
+        self.calm = self.calm || !std::thread::panicking();
     }
 }
 
@@ -66,24 +66,46 @@ impl Drop for Frame {
 /// When waiting is forbidden; unwinds when the task has been cancelled.
 #[inline(always)]
 pub(super) fn park(home: CurrentHome, record: &'static Record, site: &'static Location<'static>, calm: bool) {
-    crate::runtime::fork::check();
-    let Some(task) = record.task() else { return suspend(home, record, None) };
-    if is_unimpeded(task, record) {
-        task.set_wait_site(site);
-        return suspend(home, record, Some(task));
+    if !park_unimpeded(home, record, site) {
+        park_with_care(home, record, site, calm);
     }
-    park_with_care(home, record, task, site, calm);
+}
+
+/// `park`, if nothing is to be done about the wait but to wait: else false. It does not unwind.
+#[inline(always)]
+pub(super) fn park_unimpeded(
+    home: CurrentHome,
+    record: &'static Record,
+    site: &'static Location<'static>,
+) -> bool {
+    let Some(task) = unimpeded(record) else { return false };
+    task.set_wait_site(site);
+    suspend(home, record, Some(task));
+    true
+}
+
+/// The task, if nothing is to be done about a wait of it but to wait: no guard, no other's poll around it, no cancellation, whoever
+/// cancels it knows where it waits, and this is no child made by fork.
+#[inline]
+fn unimpeded(record: &'static Record) -> Option<&Header> {
+    let unimpeded =
+        |task: &&Header| !task.guarded.get() && !task.lane.futures && task.cancel.is_published(record);
+    if crate::runtime::fork::is_child() { None } else { record.task().filter(unimpeded) }
 }
 
 /// `park`, where there may be something to be done about it.
+///
+/// # Panics
+/// As [`park`].
 #[inline(never)]
-fn park_with_care(
+pub(super) fn park_with_care(
     home: CurrentHome,
     record: &'static Record,
-    task: &Header,
     site: &'static Location<'static>,
     calm: bool,
 ) {
+    crate::runtime::fork::check();
+    let Some(task) = record.task() else { return suspend(home, record, None) };
     before(home, record, task, site, calm);
     super::hook::run_before(task);
     suspend(home, record, Some(task));
@@ -98,8 +120,7 @@ fn park_with_care(
 /// As [`park`].
 #[inline(always)]
 pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'static Location<'static>) {
-    crate::runtime::fork::check();
-    let Some(task) = record.task().filter(|task| is_unimpeded(task, record)) else {
+    let Some(task) = unimpeded(record) else {
         return give_turn_with_care(home, record, site);
     };
     task.set_wait_site(site);
@@ -114,16 +135,10 @@ pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'stat
     }
 }
 
-/// Nothing is to be done about a wait of this task but to wait: no guard, no other's poll around it, no cancellation, and
-/// whoever cancels it knows where it waits.
-#[inline]
-fn is_unimpeded(task: &Header, record: &'static Record) -> bool {
-    !task.guarded.get() && !task.lane.futures && task.cancel.is_published(record)
-}
-
 /// `give_turn`, where there may be something to be done about it.
 #[inline(never)]
 fn give_turn_with_care(home: CurrentHome, record: &'static Record, site: &'static Location<'static>) {
+    crate::runtime::fork::check();
     let task = record.task();
     if let Some(task) = task {
         before(home, record, task, site, !std::thread::panicking());
