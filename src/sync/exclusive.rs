@@ -22,16 +22,16 @@
 //! - `one-is-called`: `CALLED` is set while one party has been called, or is about to be, and has neither looked nor gone.
 //! - `strict-or-called`: not both, and `STRICT` only with `CROWDED`. Strict makes the one who was called, by the change that ends that;
 //!   while it lasts nobody is called.
-//! - `called-or-crowded`: while somebody stands in line, the lock is held and its release will see to the line, or somebody is
-//!   called and will, when it looks or goes.
+//! - `called-or-crowded`: while somebody stands in line, the lock is held and its release will see to the line, or who has released it
+//!   is about to, or somebody is called and will, when it looks or goes.
 //!
 //! # Protocol
 //! *Lock*: one compare-exchange, if neither `LOCKED` nor `STRICT`. Else, under the monitor's lock: the compare-exchange that finds
 //! `LOCKED` sets `CROWDED`, and one stands in line.
 //!
-//! *Unlock*: one compare-exchange, if the line is clear, or somebody is called already (it will find the lock free, or locked by
-//! somebody whose unlocking is to come). Else, under the monitor's lock: strict, the front is handed the lock; otherwise it is
-//! unlocked, and the front called.
+//! *Unlock*: one subtraction, and that is all if the line was clear, or somebody was called already (it will find the lock free, or
+//! locked by somebody whose unlocking is to come). Else, under the monitor's lock: strict, nobody has taken it meanwhile, and the
+//! front is handed the lock; otherwise the front is called, unless somebody has it.
 //!
 //! *Called*: it takes the lock, or finds `LOCKED`; both clear `CALLED` in the same compare-exchange, so that the unlocking that
 //! follows sees to the line again. In vain it returns to the front. Goes it instead, the call is passed on.
@@ -115,14 +115,12 @@ impl Word {
         taken
     }
 
-    /// Unlocks, if nobody needs to be seen to.
+    /// Unlocks. True: nobody need be seen to.
     #[inline]
-    fn unlock_quickly(&self) -> bool {
-        let alone = |word: usize| word & CROWDED == 0 || word & (CALLED | STRICT) == CALLED;
-        // Mostly so, and a look before it would wait for it. (Who locks looks first, for the line belongs to whoever has the lock.)
+    fn unlock(&self) -> bool {
         // Release pairs with the Acquire of who locks next.
-        self.0.compare_exchange(LOCKED, 0, Release, Relaxed).is_ok()
-            || self.update(|word| alone(word).then_some(word & !LOCKED))
+        let word = self.0.fetch_sub(LOCKED, Release);
+        word & CROWDED == 0 || word & (CALLED | STRICT) == CALLED
     }
 }
 
@@ -230,15 +228,16 @@ impl Monitor<Exclusive> {
     /// Gives the lock back, and sees to the line.
     #[inline]
     pub(super) fn unlock(&self) {
-        if !self.shared().unlock_quickly() {
-            self.unlock_slowly();
+        if !self.shared().unlock() {
+            self.see_to_the_line();
         }
     }
 
     #[cold]
-    fn unlock_slowly(&self) {
+    fn see_to_the_line(&self) {
         self.change(|_, waiting| {
-            self.shared().update(|word| Some(word & !(LOCKED | unless(!waiting))));
+            // Somebody may have taken the lock meanwhile: then its unlocking finds what is left.
+            self.shared().update(|word| Some(word & !unless(!waiting)));
         });
     }
 

@@ -124,10 +124,11 @@ pub(super) trait Rule {
     fn give_back(&mut self, shared: &Self::Shared, request: &Self::Request);
 }
 
-/// See the module's head.
+/// See the module's head. `repr(C)`: what is looked at without the lock stands last, beside the value of a mutex.
+#[repr(C)]
 pub(super) struct Monitor<R: Rule> {
-    shared: R::Shared,
     inner: Mutex<Inner<R>>,
+    shared: R::Shared,
 }
 
 struct Inner<R: Rule> {

@@ -57,7 +57,9 @@ use std::time::{Duration, Instant};
 /// assert_eq!(*mutex.lock_async().await, 2);
 /// # });
 /// ```
+#[repr(C)]
 pub struct Mutex<T: ?Sized> {
+    // The word that is locked stands last in it, and so mostly in one cache line with the value.
     lock: Monitor<Exclusive>,
     value: UnsafeCell<T>,
 }
