@@ -168,6 +168,26 @@ fn a_wake_during_a_run_is_not_lost() {
     });
 }
 
+/// A task that wakes itself is queued again without a pause. One that wakes it then, in the queue or in the run that follows, is not
+/// lost: that run sees what was done before, or there is another.
+#[test]
+fn a_wake_of_a_task_that_has_woken_itself_is_not_lost() {
+    explore(|| {
+        let task = Task::new();
+        task.word.add_reference();
+        task.detach();
+        let first = |task: &Task| {
+            task.touch().start();
+            task.run();
+        };
+        against(&task, first, |task| {
+            task.ready.store(true, Relaxed);
+            let next = task.touch().wake_and_drop();
+            task.follow(next);
+        });
+    });
+}
+
 #[test]
 fn of_two_wakes_one_makes_the_runnable() {
     explore_bounded(2, || {
