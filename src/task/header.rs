@@ -4,8 +4,9 @@
 //! - *fixed*: written before the task is published, never again.
 //! - *any thread*: atomics.
 //! - *handle*: whoever holds the task's handle, one.
-//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and the state word orders one
-//!   runner after the other (Release at the end of a run, Acquire at the start of the next), so plain cells do.
+//! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and one runner is ordered after the other: the
+//!   state word releases at the end of a run and acquires in the wake that makes the next runnable, and the queue that
+//!   the runnable goes through hands that on. So plain cells do.
 //! - *shard*: under the lock of the registry shard that the task was entered in.
 //!
 //! # Invariants

@@ -87,7 +87,7 @@ pub(super) fn park_unimpeded(
 /// The task, if nothing is to be done about a wait of it but to wait: no guard, no other's poll around it, no cancellation, whoever
 /// cancels it knows where it waits, and this is no child made by fork.
 #[inline]
-fn unimpeded(record: &'static Record) -> Option<&Header> {
+fn unimpeded(record: &Record) -> Option<&Header> {
     let unimpeded =
         |task: &&Header| !task.guarded.get() && !task.lane.futures && task.cancel.is_published(record);
     if crate::runtime::fork::is_child() { None } else { record.task().filter(unimpeded) }
