@@ -72,7 +72,7 @@ use std::mem::{self, ManuallyDrop};
 
 use corosensei::{CoroutineResult, Yielder};
 
-pub(crate) use self::pool::{acquire, release, trim_pool};
+pub(crate) use self::pool::{acquire, acquire_alone, release, trim_pool};
 pub(crate) use self::stack::{Class, Extent, Stack, trim_below};
 
 /// The largest body, in bytes: a quarter of the smallest stack. A larger one would leave too little, or be
