@@ -9,7 +9,7 @@
 //! touched    [ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ]  ◄──► first: acquire, release
 //!               │ trim_pool
 //! clean      [ ▼ ─ ─ ─ ─ ]                      ───► second
-//! fresh      the rest of the newest slab        ───► third; a new slab when it is empty
+//! fresh      the rest of the newest slabs       ───► third; a new slab when they are empty
 //! ```
 //!
 //! # Invariants

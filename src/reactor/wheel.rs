@@ -195,7 +195,11 @@ impl Wheel {
         let mut index = first;
         loop {
             let next = self.entry(index).next;
-            if level == 0 { self.fire(index, wakes) } else { self.link(index) }
+            if level == 0 {
+                self.fire(index, wakes)
+            } else {
+                self.link(index)
+            }
             if next == first {
                 return;
             }

@@ -174,7 +174,7 @@ impl Base {
         let ready = &self.here.local().ready;
         Some(match ready.pop()? {
             Item::Coroutine(record) => {
-                ready.prefetch();
+                ready.prefetch(self.home().started.load(Relaxed));
                 Pick::Resume(record)
             }
             Item::Task(runnable) => self.stash(runnable),
