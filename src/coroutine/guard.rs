@@ -9,6 +9,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use super::advice;
 use super::{limits, memory};
 
 /// Bytes of a guard: a multiple of every page size in use (4, 16 and 64 KiB). Wide, because a function of
@@ -29,12 +31,28 @@ static PROTECTED: AtomicUsize = AtomicUsize::new(0);
 /// Makes a guard at the low end of each spacing of a slab, from the first on, and stops at the first that
 /// fails. Returns how many there are, and why not more.
 pub(super) fn install(slab: &Range<usize>, spacing: usize) -> (usize, io::Result<()>) {
-    for (index, start) in slab.clone().step_by(spacing).enumerate() {
-        if let Err(error) = install_one(start..start + GUARD_BYTES) {
-            return (index, Err(error));
+    let mut count = 0;
+    if !MARKS_REFUSED.load(Ordering::Relaxed) {
+        let outcome;
+        (count, outcome) = mark(guards(slab, spacing));
+        match outcome {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                MARKS_REFUSED.store(true, Ordering::Relaxed);
+            }
+            done => return (count, done),
         }
     }
-    (slab.len() / spacing, Ok(()))
+    for guard in guards(slab, spacing).skip(count) {
+        if let Err(error) = protect(&guard) {
+            return (count, Err(error));
+        }
+        count += 1;
+    }
+    (count, Ok(()))
+}
+
+fn guards(slab: &Range<usize>, spacing: usize) -> impl Iterator<Item = Range<usize>> {
+    slab.clone().step_by(spacing).map(|start| start..start + GUARD_BYTES)
 }
 
 /// Whether there are as many guards made by protecting as there may be.
@@ -54,31 +72,16 @@ pub(super) fn refuse_marks() {
     MARKS_REFUSED.store(true, Ordering::Relaxed);
 }
 
-fn install_one(guard: Range<usize>) -> io::Result<()> {
-    if !MARKS_REFUSED.load(Ordering::Relaxed) {
-        match mark(&guard) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                MARKS_REFUSED.store(true, Ordering::Relaxed);
-            }
-            done => return done,
-        }
-    }
-    protect(&guard)
-}
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn mark(guard: &Range<usize>) -> io::Result<()> {
-    // SAFETY: the range is the low end of a spacing of a slab that is not handed out yet; nothing lives
+fn mark(guards: impl Iterator<Item = Range<usize>>) -> (usize, io::Result<()>) {
+    // SAFETY: each range is the low end of a spacing of a slab that is not handed out yet; nothing lives
     // there.
-    match unsafe { libc::madvise(memory::pointer(guard.start), guard.len(), MADV_GUARD_INSTALL) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    unsafe { advice::advise_each(guards, MADV_GUARD_INSTALL) }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn mark(_guard: &Range<usize>) -> io::Result<()> {
-    Err(io::Error::from_raw_os_error(libc::EINVAL))
+fn mark(_guards: impl Iterator<Item = Range<usize>>) -> (usize, io::Result<()>) {
+    (0, Err(io::Error::from_raw_os_error(libc::EINVAL)))
 }
 
 fn protect(guard: &Range<usize>) -> io::Result<()> {

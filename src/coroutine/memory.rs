@@ -8,7 +8,11 @@
 
 use std::io;
 use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::advice;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MAP_FLAGS: libc::c_int =
@@ -93,15 +97,37 @@ pub(super) fn forbid_huge_pages(range: &Range<usize>) {
     let _ = range;
 }
 
-/// Returns the pages of a range to the system; on Linux they read as zero afterwards. False if the system
-/// keeps them, as it does with locked memory.
+/// Returns the pages of each range to the system, up to the first range whose pages it keeps, as it does with locked memory. Returns how many it took;
+/// on Linux they read as zero afterwards.
 ///
 /// # Safety
 ///
-/// The range is whole pages of a slab, and nobody needs what is in it.
-pub(super) unsafe fn give_back(range: &Range<usize>) -> bool {
-    // SAFETY: the caller's promise; guards in the range stay.
-    unsafe { libc::madvise(pointer(range.start), range.len(), GIVE_BACK) == 0 }
+/// The ranges are whole pages of slabs, and nobody needs what is in them.
+pub(super) unsafe fn give_back_each(ranges: impl Iterator<Item = Range<usize>>) -> usize {
+    // SAFETY: the caller's promise; guards in the ranges stay.
+    unsafe { advice::advise_each(ranges, GIVE_BACK) }.0
+}
+
+/// Gets the pages that end at `ends`, before they are touched: together that costs less than each one's exception. What fails, or
+/// what the system does not know, is left to the exceptions.
+pub(super) fn populate_below(ends: impl Iterator<Item = usize>) {
+    #[cfg(target_os = "linux")]
+    {
+        /// Linux 5.14.
+        const MADV_POPULATE_WRITE: libc::c_int = 23;
+        static REFUSED: AtomicBool = AtomicBool::new(false);
+        if REFUSED.load(Ordering::Relaxed) {
+            return;
+        }
+        let pages = ends.map(|end| end - page_size()..end);
+        // SAFETY: the advice changes no contents and no access rights, whatever is mapped there.
+        let (_, outcome) = unsafe { advice::advise_each(pages, MADV_POPULATE_WRITE) };
+        if outcome.is_err() {
+            REFUSED.store(true, Ordering::Relaxed);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = ends;
 }
 
 /// The address of the lowest page of a range (whole pages) that is in memory, if any is. Pages swapped out

@@ -30,7 +30,7 @@
 //! - `pool`: the process-wide pool, hot stacks first; `slab`: how it grows; `guard`: how guards are made;
 //! - `limits`: which limit of the system was met, and what to do about it;
 //! - `overflow`: the fault handler that names the coroutine; `alternate`: the stack that handler runs on;
-//! - `memory`: the system calls on pages.
+//! - `memory`: the system calls on pages; `advice`: the same advice on many ranges at once.
 //!
 //! # Invariants
 //!
@@ -56,6 +56,7 @@
 //! The switch, its drawings and its unwind tables: corosensei, `src/arch`. Reasons for sizes and numbers of
 //! stacks stand where they are used.
 
+mod advice;
 pub(crate) mod alternate;
 mod guard;
 mod limits;
@@ -71,8 +72,8 @@ use std::mem::{self, ManuallyDrop};
 
 use corosensei::{CoroutineResult, Yielder};
 
-pub(crate) use self::pool::{acquire, release, trim_pool};
-pub(crate) use self::stack::{Class, Extent, Stack};
+pub(crate) use self::pool::{acquire, acquire_alone, release, trim_pool};
+pub(crate) use self::stack::{Class, Extent, Stack, trim_below};
 
 /// The largest body, in bytes: a quarter of the smallest stack. A larger one would leave too little, or be
 /// written across the guard.
@@ -185,10 +186,10 @@ impl Suspender {
     }
 }
 
-/// The stack pointer of the calling function, for [`Extent::trim_below`].
+/// The stack pointer of the calling function, for [`Extent::idle_below`].
 ///
 /// Call it in the function that then calls [`Suspender::suspend`]: what the switch puts below this address
-/// fits in the margin that `trim_below` keeps. It is read from the register; the address of a local would be
+/// fits in the margin that it keeps. It is read from the register; the address of a local would be
 /// that of a shadow copy under the address sanitizer.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
@@ -204,7 +205,7 @@ pub(crate) fn stack_pointer() -> usize {
     pointer
 }
 
-/// The stack pointer of the calling function or a little less, for [`Extent::trim_below`]: the address of a
+/// The stack pointer of the calling function or a little less, for [`Extent::idle_below`]: the address of a
 /// local of a function that is never inlined.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(never)]

@@ -75,7 +75,7 @@ const CLASS_MASK: usize = 0x7f;
 const TOUCHED: usize = 0x80;
 
 impl Extent {
-    fn new(top: NonZeroUsize, class: Class) -> Self {
+    pub(super) fn new(top: NonZeroUsize, class: Class) -> Self {
         debug_assert_eq!(top.get() % class.spacing(), 0);
         Self(top | usize::from(class.0))
     }
@@ -114,28 +114,28 @@ impl Extent {
         memory::lowest_resident(&range).map_or(0, |lowest| range.end - lowest)
     }
 
-    /// Returns the pages wholly below `sp`, less a margin for what the switch saves and the red zone, to the
-    /// system. Says whether there were such pages and the system took them (it does not when they are
-    /// locked).
-    ///
-    /// # Safety
-    ///
-    /// The stack is that of a coroutine of this thread that is suspended, and `sp` is what
-    /// [`stack_pointer`](super::stack_pointer) returned in the function that called
-    /// [`suspend`](super::Suspender::suspend): its stack pointer now lies less than the margin below `sp`.
-    pub(crate) unsafe fn trim_below(&self, sp: usize) -> bool {
+    /// The pages wholly below `sp`, less a margin for what the switch saves and the red zone, if there are any: what
+    /// [`trim_below`] returns to the system.
+    pub(crate) fn idle_below(&self, sp: usize) -> Option<Range<usize>> {
         let range = self.range();
         if !range.contains(&sp) {
-            return false;
+            return None;
         }
         let end = (sp - SWITCH_MARGIN_BYTES) & !(memory::page_size() - 1);
-        if end <= range.start {
-            return false;
-        }
-        // SAFETY: by the caller's promise every live byte of the suspended coroutine lies at or above `end`,
-        // and it does not run.
-        unsafe { memory::give_back(&(range.start..end)) }
+        (end > range.start).then_some(range.start..end)
     }
+}
+
+/// Returns the pages of ranges that [`Extent::idle_below`] gave to the system. Those behind the first that it does not take (locked ones) stay.
+///
+/// # Safety
+///
+/// Each stack is that of a coroutine of this thread that is suspended, and the `sp` was what
+/// [`stack_pointer`](super::stack_pointer) returned in the function that called
+/// [`suspend`](super::Suspender::suspend): its stack pointer now lies less than the margin below `sp`. None of them has run since the range was asked for.
+pub(crate) unsafe fn trim_below(ranges: impl Iterator<Item = Range<usize>>) -> usize {
+    // SAFETY: by the caller's promise every live byte of the suspended coroutines lies above these ranges, and they do not run.
+    unsafe { memory::give_back_each(ranges) }
 }
 
 /// A stack with nothing on it, or the part of a [`Coroutine`](super::Coroutine) that says where its stack is.
@@ -160,17 +160,6 @@ impl Stack {
     /// Where it lies.
     pub(crate) fn extent(&self) -> Extent {
         self.extent
-    }
-
-    /// Returns all its pages to the system. False if the system keeps them.
-    pub(super) fn give_back(&mut self) -> bool {
-        // SAFETY: by the invariant `quiet` nothing is on it: a stack inside a coroutine is never lent out
-        // mutably.
-        let given = unsafe { memory::give_back(&self.range()) };
-        if given {
-            self.set_touched(false);
-        }
-        given
     }
 
     /// Notes that it is about to be written to.

@@ -172,11 +172,7 @@ impl Wheel {
         let now = now.min(LAST_TICK);
         while let Some((level, slot, start)) = self.earliest().filter(|&(.., start)| start <= now) {
             self.elapsed = self.elapsed.max(start);
-            while self.heads[level][slot] != NIL {
-                let index = self.heads[level][slot];
-                self.unlink(index);
-                if level == 0 { self.fire(index, wakes) } else { self.link(index) }
-            }
+            self.empty_slot(level, slot, wakes);
         }
         self.elapsed = self.elapsed.max(now);
     }
@@ -188,6 +184,26 @@ impl Wheel {
         for entry in self.entries.iter_mut().filter(|entry| matches!(entry.state, State::Linked { .. })) {
             entry.state = State::Evicted;
             wakes.extend(entry.waker.take());
+        }
+    }
+
+    /// Fires the timers of a slot of level 0, or moves those of a higher one to lower levels. Up to all timers there are lie in one slot, so each
+    /// is touched once: nothing is unlinked one by one.
+    fn empty_slot(&mut self, level: usize, slot: usize, wakes: &mut VecDeque<Waker>) {
+        let first = std::mem::replace(&mut self.heads[level][slot], NIL);
+        self.occupied[level] &= !(1 << slot);
+        let mut index = first;
+        loop {
+            let next = self.entry(index).next;
+            if level == 0 {
+                self.fire(index, wakes)
+            } else {
+                self.link(index)
+            }
+            if next == first {
+                return;
+            }
+            index = next;
         }
     }
 

@@ -157,15 +157,23 @@ impl Home {
     /// A home from the pool, or a new one.
     pub(crate) fn acquire() -> io::Result<&'static Self> {
         let pooled = lock(&POOL).pop();
-        match pooled {
-            Some(home) => Ok(home),
-            None => Self::new(),
-        }
+        let home = match pooled {
+            Some(home) => home,
+            None => Self::new()?,
+        };
+        DRIVEN.fetch_add(1, Relaxed);
+        Ok(home)
     }
 
     /// Returns a home that nobody drives any more.
     pub(crate) fn release(&'static self) {
+        DRIVEN.fetch_sub(1, Relaxed);
         lock(&POOL).push(self);
+    }
+
+    /// Whether no other thread runs coroutines, as far as is known: a guess that is wrong costs time.
+    pub(crate) fn only_one_driven() -> bool {
+        DRIVEN.load(Relaxed) == 1
     }
 
     /// Makes the home worker `index` of `scheduler`.
@@ -228,6 +236,9 @@ impl Home {
         }
     }
 }
+
+/// Homes that are not in the pool.
+static DRIVEN: AtomicUsize = AtomicUsize::new(0);
 
 static POOL: Mutex<Vec<&'static Home>> = Mutex::new(Vec::new());
 

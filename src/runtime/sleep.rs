@@ -2,6 +2,7 @@
 
 use crate::reactor::clock;
 use crate::runtime::run_queue::RunQueue;
+use crate::runtime::trim::Trimmed;
 use crate::runtime::worker::Base;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -28,7 +29,12 @@ pub(crate) fn sleep(base: Base) {
     if base.scheduler().short_of_stacks.load(Relaxed) {
         base.retire_all();
     }
-    let trim_after = base.trim();
+    let trim_after = match base.trim() {
+        // What has come meanwhile goes first.
+        Trimmed::Piece => return base.poll(Some(Duration::ZERO)),
+        Trimmed::Until(after) => Some(after),
+        Trimmed::Done => None,
+    };
     let home = base.home();
     let scheduler = base.scheduler();
     home.sleeper.announce();

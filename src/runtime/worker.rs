@@ -176,7 +176,7 @@ impl Base {
         let ready = &self.here.local().ready;
         Some(match ready.pop()? {
             Item::Coroutine(record) => {
-                ready.prefetch();
+                ready.prefetch(self.home().started.load(Relaxed));
                 Pick::Resume(record)
             }
             Item::Task(runnable) => self.stash(runnable),
@@ -316,7 +316,10 @@ impl Base {
 
     #[cold]
     fn new_loop(self, lane: Lane) -> io::Result<&'static Record> {
-        let stack = coroutine::acquire(lane.class)?;
+        let stack = match Home::only_one_driven() {
+            true => coroutine::acquire_alone(lane.class)?,
+            false => coroutine::acquire(lane.class)?,
+        };
         if self.here.local().watch.starved_in_row.get() > 0 {
             // Whoever is still short says so again.
             self.scheduler().short_of_stacks.store(false, Relaxed);
@@ -337,29 +340,14 @@ impl Base {
     fn put_spare(self, record: &'static Record) {
         let lane = record.lane.get().expect("a loop has a lane");
         let local = self.here.local();
-        let surplus = {
-            let mut spares = local.spares.borrow_mut();
-            let spares = spares_of(&mut spares, lane);
-            spares.push(record);
-            spares.len() > MAX_SPARES || self.scheduler().short_of_stacks.load(Relaxed)
-        };
-        if surplus {
-            self.retire_one(lane);
-        }
+        spares_of(&mut local.spares.borrow_mut(), lane).push(record);
     }
 
-    /// Ends the coldest idle loop of a lane.
+    /// Ends an idle loop of a lane.
     fn retire_one(self, lane: Lane) {
-        let coldest = {
-            let mut spares = self.here.local().spares.borrow_mut();
-            let spares = spares_of(&mut spares, lane);
-            if spares.is_empty() {
-                return;
-            }
-            spares.swap_remove(0)
-        };
-        coldest.retire.set(true);
-        self.resume_to_end(coldest);
+        let Some(record) = spares_of(&mut self.here.local().spares.borrow_mut(), lane).pop() else { return };
+        record.retire.set(true);
+        self.resume_to_end(record);
     }
 
     #[cold]
@@ -437,9 +425,20 @@ impl Loop {
                 self.run_task(runnable);
                 self.call_wakers();
             }
+            if self.is_surplus() {
+                // Hot as it is: to end one that has been idle for longer would take two more switches, and fetch its stack.
+                return;
+            }
             self.record.suspended.set(Suspended::Idle);
             self.record.suspend();
         }
+    }
+
+    /// Whether enough loops of this lane are idle without this one.
+    fn is_surplus(&self) -> bool {
+        let mut spares = self.here.local().spares.borrow_mut();
+        spares_of(&mut spares, self.lane).len() >= MAX_SPARES
+            || self.here.shared().scheduler().short_of_stacks.load(Relaxed)
     }
 
     /// Calls the pending wakers, on the stack kept for futures.

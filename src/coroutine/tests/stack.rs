@@ -4,7 +4,7 @@ use std::rc::Rc;
 use super::{SMALL, burn, coroutine, finish, stack, step};
 use crate::coroutine::memory::page_size;
 use crate::coroutine::stack::SWITCH_MARGIN_BYTES;
-use crate::coroutine::{Class, Coroutine, stack_pointer};
+use crate::coroutine::{Class, Coroutine, stack_pointer, trim_below};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -94,7 +94,7 @@ fn trim_below_keeps_the_live_frames() {
         let before = stack.high_water();
         assert!(before >= 50 * KIB);
         // SAFETY: suspended, right after it noted its stack pointer.
-        assert!(unsafe { stack.trim_below(sp.get()) });
+        assert_eq!(unsafe { trim_below(stack.idle_below(sp.get()).into_iter()) }, 1);
         let used = stack.range().end - sp.get();
         let after = stack.high_water();
         assert!(after < before && after >= used, "{used} used, {before} before, {after} after");
@@ -110,8 +110,8 @@ fn trim_below_takes_nothing_where_there_is_nothing() {
     step(&mut coroutine);
     let range = coroutine.extent().range();
     for sp in [range.start, range.start + 1, range.start - 1, range.end, 0, usize::MAX] {
-        // SAFETY: no address of these leads to a page below it and inside the stack.
-        assert!(!unsafe { coroutine.extent().trim_below(sp) });
+        // No address of these leads to a page below it and inside the stack.
+        assert_eq!(coroutine.extent().idle_below(sp), None);
     }
     drop(finish(coroutine));
 }

@@ -33,7 +33,7 @@ fn entries_leave_in_the_order_they_came() {
     while let (Some(first), Some(second)) = (left.next(), left.next()) {
         queue.push_coroutine(first);
         queue.push_coroutine(second);
-        queue.prefetch();
+        queue.prefetch(expected.len());
         assert!(ptr::eq(pop(&queue).expect("two were pushed"), *expected.next().expect("as many as pushed")));
     }
     assert_eq!(queue.len(), records.len() / 2);
