@@ -120,19 +120,20 @@ impl RunQueue {
         NonNull::new(item)
     }
 
-    /// Moves the older half (rounded up) of this queue to `thief`, whose owner is the caller and which is empty.
-    /// Returns how many were moved.
+    /// Moves the older half (rounded up) of this queue, or as much of it as there is room for, to the end of `thief`, whose owner is
+    /// the caller. Returns how many were moved.
     pub(crate) fn steal_into(&self, thief: &RunQueue) -> usize {
         let thief_tail = thief.tail.load(Relaxed);
         // Acquire as in `push`: whoever stole from the thief has read the slots that are about to be overwritten.
         let thief_head = thief.head.load(Acquire);
-        debug_assert_eq!(thief_head, thief_tail, "only a worker with nothing to do steals");
+        // Others can only take from the thief meanwhile, which makes more room.
+        let room = CAPACITY - thief_tail.wrapping_sub(thief_head);
         let mut head = self.head.load(Acquire);
         loop {
             // Acquire pairs with the Release of `push`: the slots up to here are visible.
             let length = self.tail.load(Acquire).wrapping_sub(head);
-            let count = length - length / 2;
-            if length == 0 {
+            let count = (length - length / 2).min(room);
+            if count == 0 {
                 return 0;
             }
             if length > CAPACITY {

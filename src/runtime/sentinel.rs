@@ -5,7 +5,7 @@ use crate::runtime::Home;
 use crate::runtime::inbox::LinkKind;
 use crate::runtime::report::Report;
 use crate::runtime::scheduler;
-use crate::runtime::worker::Base;
+use crate::runtime::worker::{Base, POLL_PERIOD};
 use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,11 +15,15 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(1);
 /// The longest period while nobody does.
 const LONG: Duration = Duration::from_millis(10);
-/// How often a worker that runs out of work has a glance at the others.
-const GLANCE: Duration = Duration::from_micros(100);
+/// How often a worker has a glance at another: as often as at its own poller.
+const GLANCE: Duration = POLL_PERIOD;
+/// How often it asks the poller of one that sleeps, with a system call, whether that one should have woken.
+const ASK: Duration = Duration::from_micros(100);
 /// After so long without a tick others serve a worker's sockets. Most likely the system runs something else in its place, and will
-/// for the milliseconds of a time slice: 100 connections, 2 workers and a client on 2 cores had a 99th percentile of 4.3 ms.
-const STANDSTILL: Duration = Duration::from_micros(200);
+/// for the milliseconds of a time slice. The 99th percentile of an echo with 100 connections, 2 workers and a client on 2 cores,
+/// futures / `net::serve`: 3.5 / 2.5 ms without glances while busy, 1.25 / 1.4 ms with 100 us here, 1.2 / 1.2 ms with 50, the
+/// same with 30. Glances every 50 us: 1.6 / 2.2 ms.
+const STANDSTILL: Duration = Duration::from_micros(50);
 /// After so long without a tick a worker is reported.
 const STUCK: Duration = Duration::from_secs(1);
 
@@ -33,8 +37,11 @@ pub(crate) struct Watch {
     pub(crate) starved_in_row: Cell<usize>,
     /// The worker has started or slept, and run nothing since.
     rested: Cell<bool>,
-    /// When, and the index of the worker that was looked at.
-    last_glance: Cell<Option<(Instant, usize)>>,
+    last_glance: Cell<Option<Instant>>,
+    /// Its index.
+    glanced_at: Cell<usize>,
+    /// When a sleeper's poller was asked.
+    last_asked: Cell<Option<Instant>>,
 }
 
 impl Watch {
@@ -139,23 +146,30 @@ impl Base {
         }
     }
 
-    /// The worker is out of work: it looks at another, the next at each glance, and helps it if it stands still. True: it did.
-    pub(crate) fn glance(self) -> bool {
+    /// The worker looks at another, the next one at each glance, and helps it if it stands still. True: it did.
+    pub(crate) fn glance(self, now: Instant) -> bool {
         let homes = self.scheduler().homes();
         if homes.len() == 1 {
             return false;
         }
         let watch = &self.here.local().watch;
-        let now = clock::now();
-        let (last, at) = watch.last_glance.get().unwrap_or((now - GLANCE, self.home().index()));
-        if now - last < GLANCE {
+        if watch.last_glance.get().is_some_and(|last| now - last < GLANCE) {
             return false;
         }
-        let at = (at + 1) % homes.len();
-        watch.last_glance.set(Some((now, at)));
+        watch.last_glance.set(Some(now));
+        let next = |at: usize| (at + 1) % homes.len();
+        let mut at = next(watch.glanced_at.get());
+        if at == self.home().index() {
+            at = next(at);
+        }
+        watch.glanced_at.set(at);
         let home = homes[at];
-        if ptr::eq(home, self.home()) {
-            return false;
+        if home.sleeper.is_sleeping() {
+            // Whether it should run is told by a system call: asked less often.
+            if watch.last_asked.get().is_some_and(|last| now - last < ASK) {
+                return false;
+            }
+            watch.last_asked.set(Some(now));
         }
         let should_run = !home.sleeper.is_sleeping() || home.reactor.has_events();
         let (_, stands_still_for) = watch.compare(home, should_run, now);
@@ -173,7 +187,8 @@ impl Base {
             // An error is its owner's to report.
             let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
         }
-        if self.home().queue.is_empty() {
+        // The longer queue helps the shorter: whoever helps may be busy itself.
+        if home.queue.len() > self.home().queue.len() {
             home.queue.steal_into(&self.home().queue);
         }
         let some_left = home.inbox.pick_out(|link| {

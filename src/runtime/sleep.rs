@@ -23,7 +23,7 @@ const LOOKS: usize = 32;
 
 /// One round of idleness of a worker thread.
 pub(crate) fn sleep(base: Base) {
-    if base.receive() | base.take_injected() || search(base) || base.glance() {
+    if base.receive() | base.take_injected() || search(base) || base.glance(clock::now()) {
         return;
     }
     if base.scheduler().short_of_stacks.load(Relaxed) {

@@ -40,7 +40,7 @@ const SLICE: u32 = 61;
 
 /// A busy worker asks its poller and its timers no more often. A system call is 140 ns here and 61 yields are 1.5 us: asked each
 /// slice, a tenth of a busy worker's time would go there. Far below what a socket or a timer could notice.
-const POLL_PERIOD: Duration = Duration::from_micros(20);
+pub(super) const POLL_PERIOD: Duration = Duration::from_micros(20);
 
 /// Runnables taken from the injector at a time.
 const INJECTOR_BATCH: usize = 64;
@@ -208,7 +208,7 @@ impl Base {
     }
 
     /// Takes in what others have given this worker and, when it has not asked for a `POLL_PERIOD`, what the poller and the
-    /// timers have.
+    /// timers have, and has a glance at another worker.
     #[inline(never)]
     pub(crate) fn look_around(self) {
         let local = self.here.local();
@@ -219,6 +219,7 @@ impl Base {
         if local.polled.get().is_none_or(|polled| now.duration_since(polled) >= POLL_PERIOD) {
             local.polled.set(Some(now));
             self.poll(Some(Duration::ZERO));
+            self.glance(now);
         }
     }
 

@@ -139,3 +139,22 @@ fn stolen_items_can_be_stolen_on() {
         assert_once(all, 1..=3);
     });
 }
+
+/// A thief with items of its own takes what it has room for, behind them, while another takes from it.
+#[test]
+fn a_thief_with_items_takes_what_it_has_room_for() {
+    explore_bounded(4, || {
+        let (victim, own) = (turned(0), turned(1));
+        push(&victim, 10..=13);
+        push(&own, 1..CAPACITY as u32);
+        let next = thief(&own);
+        let moved = victim.steal_into(&own);
+        assert!((1..=2).contains(&moved), "{moved} moved");
+        assert!(own.len() <= CAPACITY);
+        let mut all = drain(&own);
+        assert!(all.is_sorted(), "out of order: {all:?}");
+        all.extend(drain(&victim));
+        all.extend(next.join().unwrap());
+        assert_once(all, (1..CAPACITY as u32).chain(10..=13));
+    });
+}
