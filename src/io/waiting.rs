@@ -12,20 +12,20 @@ use crate::reactor::{Direction, Ready, Source};
 use crate::wait::{block_on, block_on_until, yield_if_spent};
 
 /// A Go-style read or write of `wanted` bytes: at once if it can be, else this coroutine or thread waits,
-/// `timeout` at most.
+/// `timeout` at most, which is asked for then.
 #[inline]
 #[track_caller]
 pub(crate) fn transfer(
     source: &Source,
     direction: Direction,
     wanted: usize,
-    timeout: Option<Duration>,
+    timeout: impl FnOnce() -> Option<Duration>,
     mut op: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
     yield_if_spent();
     match source.try_transfer(direction, wanted, &mut op) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            wait_for(timeout, |cx| source.poll_transfer(direction, cx, wanted, &mut op))
+            wait_for(timeout(), |cx| source.poll_transfer(direction, cx, wanted, &mut op))
         }
         done => done,
     }
@@ -37,13 +37,13 @@ pub(crate) fn transfer(
 pub(crate) fn perform<R>(
     source: &Source,
     direction: Direction,
-    timeout: Option<Duration>,
+    timeout: impl FnOnce() -> Option<Duration>,
     mut op: impl FnMut() -> io::Result<R>,
 ) -> io::Result<R> {
     yield_if_spent();
     match source.try_io(direction, &mut op) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            wait_for(timeout, |cx| source.poll_io(direction, cx, &mut op))
+            wait_for(timeout(), |cx| source.poll_io(direction, cx, &mut op))
         }
         done => done,
     }

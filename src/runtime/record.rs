@@ -28,6 +28,7 @@
 
 use crate::coroutine::{Coroutine, Extent, Suspender};
 use crate::primitive::atomic::Ordering::AcqRel;
+use crate::primitive::prefetch;
 use crate::runtime::current;
 use crate::runtime::home::Home;
 use crate::runtime::inbox::{Inbox, Link, LinkKind};
@@ -175,6 +176,12 @@ impl Record {
         }
     }
 
+    /// `wake`, by one who knows where we are.
+    #[inline]
+    pub(crate) fn wake_by(&'static self, here: current::CurrentHome) {
+        if ptr::eq(here.shared(), self.home) { self.wake_local(here) } else { self.wake_remote() }
+    }
+
     #[inline]
     pub(crate) fn wake_local(&'static self, home: current::CurrentHome) {
         match self.state.get() {
@@ -227,18 +234,6 @@ impl fmt::Debug for Record {
 /// Ten thousand idle connections are to cost little more than a page each.
 #[cfg(all(target_pointer_width = "64", not(any(loom, shuttle, test, feature = "sanitizer"))))]
 const _: () = assert!(size_of::<Record>() <= 128);
-
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which faults at no address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, |_| ());
 

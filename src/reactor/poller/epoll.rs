@@ -33,6 +33,10 @@ use crate::primitive::Mutex;
 /// Events fetched by one wait. Guessed; tokio and Go fetch 1024 and 128.
 const BATCH: usize = 512;
 
+/// How many events ahead one is announced. A delivery takes some 20 ns when its slot is at hand and 80 when it has to
+/// come from memory.
+const AHEAD: usize = 4;
+
 /// Events fetched by a wait that finds the buffer in use: a rescuer's, on its own stack.
 const RESCUE_BATCH: usize = 32;
 
@@ -118,30 +122,46 @@ impl Poller {
         let _ = self.queue.delete(fd);
     }
 
-    /// Waits up to `timeout` (`None`: for ever) and hands each event to `deliver`. Returns early, with
-    /// nothing, on a signal.
+    /// Waits up to `timeout` (`None`: for ever) and hands each event to `deliver`, its key to `announce` a little
+    /// earlier. Returns early, with nothing, on a signal.
     pub(in crate::reactor) fn wait(
         &self,
         timeout: Option<Duration>,
+        announce: impl Fn(Key),
         deliver: impl FnMut(Event),
     ) -> io::Result<Signals> {
         match self.buffer.try_lock() {
-            Ok(mut buffer) => self.wait_with(&mut buffer.0, timeout, deliver),
-            Err(_) => self.wait_with(&mut [RawEvent::uninit(); RESCUE_BATCH], timeout, deliver),
+            Ok(mut buffer) => self.wait_with(&mut buffer.0, timeout, announce, deliver),
+            Err(_) => self.wait_in_passing(timeout, announce, deliver),
         }
+    }
+
+    #[cold]
+    fn wait_in_passing(
+        &self,
+        timeout: Option<Duration>,
+        announce: impl Fn(Key),
+        deliver: impl FnMut(Event),
+    ) -> io::Result<Signals> {
+        self.wait_with(&mut [RawEvent::uninit(); RESCUE_BATCH], timeout, announce, deliver)
     }
 
     fn wait_with(
         &self,
         buffer: &mut [RawEvent],
         timeout: Option<Duration>,
+        announce: impl Fn(Key),
         mut deliver: impl FnMut(Event),
     ) -> io::Result<Signals> {
         let mut signals = Signals::default();
         let count = fetch(self.queue.as_raw_fd(), buffer, timeout)?;
-        for event in &buffer[..count] {
+        for (index, event) in buffer[..count].iter().enumerate() {
             // SAFETY: `fetch` returned how many events the kernel wrote, from the first on.
             let event = unsafe { event.assume_init() };
+            if let Some(later) = buffer[..count].get(index + AHEAD) {
+                // SAFETY: as above.
+                announce(Key::from_bits(unsafe { later.assume_init() }.u64 as usize));
+            }
             let (flags, key) = (event.events, Key::from_bits(event.u64 as usize));
             match key {
                 Key::NOTIFY => signals.notified = true,
