@@ -84,7 +84,7 @@ fn events_delivered_out_of_order_do_not_hide_the_end() {
     let reactor = new_reactor();
     let (socket, mut peer) = Socket::new(reactor);
     let slot = socket.source.slot();
-    let key = slot.key(&lock(slot.tenancy()));
+    let key = lock(slot.tenancy()).key();
     peer.write_all(b"x").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     // One poller fetched the data's event, another that of the end, and was faster.
@@ -243,7 +243,7 @@ fn dropping_a_source_drops_its_wakers_and_its_registration() {
     assert_eq!(Arc::strong_count(&counter), 1);
     // Still open, and readable: an entry left behind would report it.
     peer.write_all(b"x").unwrap();
-    let signals = reactor.poller.wait(Some(Duration::ZERO), |event| panic!("{event:?}"));
+    let signals = reactor.poller.wait(Some(Duration::ZERO), |_| (), |event| panic!("{event:?}"));
     assert!(signals.is_ok());
     drop(stream);
 }
@@ -251,7 +251,7 @@ fn dropping_a_source_drops_its_wakers_and_its_registration() {
 #[test]
 fn an_event_for_an_earlier_tenant_wakes_nobody() {
     let reactor = new_reactor();
-    let key_of = |source: &Source| source.slot().key(&lock(source.slot().tenancy()));
+    let key_of = |source: &Source| lock(source.slot().tenancy()).key();
     // Other tests take slots, too; the one given back last is nearly always the next one taken.
     for _ in 0..1000 {
         let (earlier, _peer) = Socket::new(reactor);
