@@ -25,10 +25,24 @@ pub(crate) fn transfer(
     yield_if_spent();
     match source.try_transfer(direction, wanted, &mut op) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            wait_for(timeout(), |cx| source.poll_transfer(direction, cx, wanted, &mut op))
+            wait_to_transfer(source, direction, wanted, timeout(), &mut op)
         }
         done => done,
     }
+}
+
+/// Apart, so that a transfer that need not wait has a small frame: with thousands of coroutines at work each line of a
+/// stack is one more that has left the cache meanwhile.
+#[inline(never)]
+#[track_caller]
+fn wait_to_transfer(
+    source: &Source,
+    direction: Direction,
+    wanted: usize,
+    timeout: Option<Duration>,
+    op: &mut impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    wait_for(timeout, |cx| source.poll_transfer(direction, cx, wanted, &mut *op))
 }
 
 /// A Go-style operation that is not a transfer of bytes (accept, peek).
@@ -95,6 +109,7 @@ macro_rules! readiness_future {
         impl Future for $name<'_> {
             type Output = io::Result<()>;
 
+            #[inline]
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
                 Pin::new(&mut self.ready).poll(cx)
             }

@@ -202,6 +202,7 @@ impl Source {
         }
     }
 
+    #[inline]
     fn poll_ready_as(
         &self,
         direction: Direction,
@@ -212,13 +213,14 @@ impl Source {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let seen = self.open(direction)?;
-        if seen.is_ready() && !seen.is_blind() {
+        let seen = self.slot.readiness().load(direction);
+        if seen.is_ready() && !seen.is_blind() && !seen.is_closed() {
             return Poll::Ready(Ok(()));
         }
-        match self.enrol(direction, cx.waker(), ticket)? {
-            Enrolled::Waiting => Poll::Pending,
-            Enrolled::Ready => Poll::Ready(Ok(())),
+        match self.enrol(direction, cx.waker(), ticket) {
+            Ok(Enrolled::Waiting) => Poll::Pending,
+            Ok(Enrolled::Ready) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -288,6 +290,7 @@ impl Source {
     }
 
     /// Leaves `waker` for the next event of `direction`, unless there has been one.
+    #[inline(never)]
     fn enrol(
         &self,
         direction: Direction,
@@ -420,6 +423,7 @@ pub(crate) struct Ready<'a> {
 impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Ready { source, direction, ticket } = &mut *self;
         source.poll_ready_as(*direction, cx, Some(ticket))
@@ -427,6 +431,7 @@ impl Future for Ready<'_> {
 }
 
 impl Drop for Ready<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.ticket != Ticket::NONE {
             // Bound to a name: the waker is dropped after unlocking.

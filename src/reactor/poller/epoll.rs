@@ -1,13 +1,13 @@
 //! The Linux poller: a `polling::Poller` that is waited on, and told about ends of streams, through its
 //! descriptor.
 //!
-//! `polling` creates the queue, adds and deletes. Three things we do on its descriptor ourselves:
+//! `polling` creates the queue and deletes. Three things we do on its descriptor ourselves:
 //!
 //! - **Waiting** is one `epoll_pwait2` with a nanosecond timeout; `Poller::wait` makes five system calls.
 //!   Kernels before 5.11 (ENOSYS) and filters that do not know the call (EPERM) are met once, and from then
 //!   on `epoll_wait` is used, its milliseconds rounded up.
-//! - **RDHUP** is added to each entry by one more `epoll_ctl`, with the key unchanged. In edge mode with
-//!   short reads the end of a stream that came together with its last bytes would never be seen without it.
+//! - **Adding**, with RDHUP, which `polling` does not ask for. In edge mode with short reads the end of a stream that
+//!   came together with its last bytes would never be seen without it.
 //! - **Notifying** goes through an eventfd of our own, and `notify_after` through a timerfd of our own.
 //!   `polling`'s notifier is registered oneshot and armed again only inside its `wait`, which is never called
 //!   here: it would work once.
@@ -99,13 +99,11 @@ impl Poller {
     /// # Safety
     /// `fd` is open, and `delete` is called before it is closed.
     pub(in crate::reactor) unsafe fn add(&self, fd: RawFd, key: Key) -> io::Result<()> {
-        // SAFETY: the caller's promise is the one that `polling` asks for.
-        unsafe { self.queue.add_with_mode(fd, polling::Event::all(key.bits()), PollMode::Edge)? };
         let mut entry =
             libc::epoll_event { events: READ | WRITE | libc::EPOLLET as u32, u64: key.bits() as u64 };
         // SAFETY: both descriptors are open (the caller's promise for `fd`), and the kernel copies the entry.
-        let result = unsafe { libc::epoll_ctl(self.queue.as_raw_fd(), libc::EPOLL_CTL_MOD, fd, &mut entry) };
-        check(result).map(drop).inspect_err(|_| self.delete(fd))
+        let result = unsafe { libc::epoll_ctl(self.queue.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut entry) };
+        check(result).map(drop)
     }
 
     /// Asks for the next event of the directions in `interest`. Edge mode reports it without being asked.
