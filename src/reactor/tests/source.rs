@@ -13,7 +13,7 @@ use futures::task::noop_waker;
 use futures_test::task::{new_count_waker, noop_context};
 
 use super::*;
-use crate::reactor::poller::Event;
+use crate::reactor::poller::{Event, Key};
 
 fn would_block<T>() -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
@@ -341,4 +341,31 @@ fn a_regular_file_is_refused_with_the_remedy() {
         let result = source.poll_ready(Direction::Read, &mut Context::from_waker(&waker));
         assert!(matches!(result, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported));
     }
+}
+
+#[test]
+fn the_pollers_own_keys_belong_to_no_slot() {
+    for key in [Key::NOTIFY, Key::TIMER] {
+        assert!(slot::get(key.index()).is_none());
+    }
+}
+
+/// Keys are announced ahead of their events, the pollers' own as well.
+#[test]
+fn a_notification_comes_among_many_events() {
+    let reactor = new_reactor();
+    let sockets: Vec<_> = (0..64).map(|_| Socket::new(reactor)).collect();
+    let (waker, count) = new_count_waker();
+    for (socket, _) in &sockets {
+        assert!(socket.poll_read(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
+    }
+    for (_, peer) in &sockets[..32] {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    reactor.notify();
+    for (_, peer) in &sockets[32..] {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    look(reactor);
+    assert_eq!(count.get(), 64);
 }
