@@ -126,13 +126,13 @@ impl<T> Io<T> {
     /// Those of `op`; [`io::ErrorKind::NotConnected`] once closed.
     #[track_caller]
     pub fn read_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        perform(&self.source, Direction::Read, None, || op(&self.io))
+        perform(&self.source, Direction::Read, || None, || op(&self.io))
     }
 
     /// As [`read_with`](Io::read_with), for output.
     #[track_caller]
     pub fn write_with<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        perform(&self.source, Direction::Write, None, || op(&self.io))
+        perform(&self.source, Direction::Write, || None, || op(&self.io))
     }
 
     /// The future form of [`read_with`](Io::read_with).

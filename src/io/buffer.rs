@@ -4,8 +4,8 @@
 //! and borrowing afterwards costs nothing: a thread's connections take turns with the few buffers that are in
 //! use at once, and the most recently used one, still in the cache, is lent first.
 //!
-//! The pool is a thread-local stack of at most `POOLED_MAX` buffers. It is touched only inside `take` and
-//! `give`, which move owned buffers in and out; so a [`Buffer`] may be held across waits and dropped on any
+//! The pool is a thread-local stack of at most `POOLED_MAX` buffers, the top of which lies apart, as most of the
+//! time it is the only one. It is touched only inside `take` and `give`, which move owned buffers in and out; so a [`Buffer`] may be held across waits and dropped on any
 //! thread, in whose pool it then lands.
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,41 @@ pub const BUFFER_SIZE: usize = 64 * 1024;
 const POOLED_MAX: usize = 32;
 
 thread_local! {
-    static POOL: Cell<Vec<Box<[u8]>>> = const { Cell::new(Vec::new()) };
+    static POOL: Pool = const { Pool { top: Cell::new(None), rest: Cell::new(Vec::new()) } };
+}
+
+struct Pool {
+    top: Cell<Option<Box<[u8]>>>,
+    rest: Cell<Vec<Box<[u8]>>>,
+}
+
+impl Pool {
+    #[inline]
+    fn take(&self) -> Option<Box<[u8]>> {
+        self.top.take().or_else(|| self.take_from_rest())
+    }
+
+    fn take_from_rest(&self) -> Option<Box<[u8]>> {
+        let mut rest = self.rest.take();
+        let buffer = rest.pop();
+        self.rest.set(rest);
+        buffer
+    }
+
+    #[inline]
+    fn give(&self, buffer: Box<[u8]>) {
+        if let Some(below) = self.top.replace(Some(buffer)) {
+            self.give_to_rest(below);
+        }
+    }
+
+    fn give_to_rest(&self, buffer: Box<[u8]>) {
+        let mut rest = self.rest.take();
+        if rest.len() < POOLED_MAX - 1 {
+            rest.push(buffer);
+        }
+        self.rest.set(rest);
+    }
 }
 
 /// Borrows a buffer of [`BUFFER_SIZE`] bytes; dropping it gives it back.
@@ -66,27 +100,14 @@ fn allocate() -> Box<[u8]> {
 
 #[inline(never)]
 fn take() -> Option<Box<[u8]>> {
-    POOL.try_with(|pool| {
-        let mut buffers = pool.take();
-        let buffer = buffers.pop();
-        pool.set(buffers);
-        buffer
-    })
-    .ok()
-    .flatten()
+    POOL.try_with(Pool::take).ok().flatten()
 }
 
 /// Keeps `buffer` for the next borrower on this thread, or drops it: when there are enough, or the thread is
 /// ending.
 #[inline(never)]
 fn give(buffer: Box<[u8]>) {
-    let _ = POOL.try_with(|pool| {
-        let mut buffers = pool.take();
-        if buffers.len() < POOLED_MAX {
-            buffers.push(buffer);
-        }
-        pool.set(buffers);
-    });
+    let _ = POOL.try_with(|pool| pool.give(buffer));
 }
 
 impl Deref for Buffer {
@@ -144,7 +165,7 @@ mod tests {
     fn the_pool_is_bounded() {
         let many: Vec<_> = (0..POOLED_MAX * 2).map(|_| buffer()).collect();
         drop(many);
-        let kept = POOL.take();
-        assert_eq!(kept.len(), POOLED_MAX);
+        let kept = POOL.with(|pool| std::iter::from_fn(|| pool.take()).count());
+        assert_eq!(kept, POOLED_MAX);
     }
 }

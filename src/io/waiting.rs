@@ -12,23 +12,37 @@ use crate::reactor::{Direction, Ready, Source};
 use crate::wait::{block_on, block_on_until, yield_if_spent};
 
 /// A Go-style read or write of `wanted` bytes: at once if it can be, else this coroutine or thread waits,
-/// `timeout` at most.
+/// `timeout` at most, which is asked for then.
 #[inline]
 #[track_caller]
 pub(crate) fn transfer(
     source: &Source,
     direction: Direction,
     wanted: usize,
-    timeout: Option<Duration>,
+    timeout: impl FnOnce() -> Option<Duration>,
     mut op: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
     yield_if_spent();
     match source.try_transfer(direction, wanted, &mut op) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            wait_for(timeout, |cx| source.poll_transfer(direction, cx, wanted, &mut op))
+            wait_to_transfer(source, direction, wanted, timeout(), &mut op)
         }
         done => done,
     }
+}
+
+/// Apart, so that a transfer that need not wait has a small frame: with thousands of coroutines at work each line of a
+/// stack is one more that has left the cache meanwhile.
+#[inline(never)]
+#[track_caller]
+fn wait_to_transfer(
+    source: &Source,
+    direction: Direction,
+    wanted: usize,
+    timeout: Option<Duration>,
+    op: &mut impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    wait_for(timeout, |cx| source.poll_transfer(direction, cx, wanted, &mut *op))
 }
 
 /// A Go-style operation that is not a transfer of bytes (accept, peek).
@@ -37,13 +51,13 @@ pub(crate) fn transfer(
 pub(crate) fn perform<R>(
     source: &Source,
     direction: Direction,
-    timeout: Option<Duration>,
+    timeout: impl FnOnce() -> Option<Duration>,
     mut op: impl FnMut() -> io::Result<R>,
 ) -> io::Result<R> {
     yield_if_spent();
     match source.try_io(direction, &mut op) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            wait_for(timeout, |cx| source.poll_io(direction, cx, &mut op))
+            wait_for(timeout(), |cx| source.poll_io(direction, cx, &mut op))
         }
         done => done,
     }
@@ -95,6 +109,7 @@ macro_rules! readiness_future {
         impl Future for $name<'_> {
             type Output = io::Result<()>;
 
+            #[inline]
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
                 Pin::new(&mut self.ready).poll(cx)
             }

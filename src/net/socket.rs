@@ -34,15 +34,18 @@ impl<S: AsFd> Shared<S> {
 }
 
 impl<S> Shared<S> {
+    #[inline]
     pub(super) fn source(&self) -> &Source {
         self.io.source()
     }
 
+    #[inline]
     pub(super) fn socket(&self) -> &S {
         self.io.get_ref()
     }
 
     /// Notes the end of the peer's half when a read that wanted something got nothing.
+    #[inline]
     pub(super) fn note_end(&self, wanted: usize, read: usize) {
         if read == 0 && wanted > 0 {
             // Relaxed: only says that a read happened; nothing is published with it.
@@ -58,13 +61,13 @@ impl<S> Shared<S> {
     /// A Go-style operation that takes input, for the read timeout at most.
     #[track_caller]
     pub(super) fn input<R>(&self, mut op: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
-        perform(self.source(), Direction::Read, self.read_timeout.get(), || op(self.socket()))
+        perform(self.source(), Direction::Read, || self.read_timeout.get(), || op(self.socket()))
     }
 
     /// A Go-style operation that makes output, for the write timeout at most.
     #[track_caller]
     pub(super) fn output<R>(&self, mut op: impl FnMut(&S) -> io::Result<R>) -> io::Result<R> {
-        perform(self.source(), Direction::Write, self.write_timeout.get(), || op(self.socket()))
+        perform(self.source(), Direction::Write, || self.write_timeout.get(), || op(self.socket()))
     }
 
     /// One attempt, which never waits.

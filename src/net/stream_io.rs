@@ -18,7 +18,7 @@ impl<S: StreamSocket> Shared<S> {
         wanted: usize,
         mut op: impl FnMut(&S) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let (source, timeout) = (self.source(), self.read_timeout.get());
+        let (source, timeout) = (self.source(), || self.read_timeout.get());
         let mut op = || op(self.socket());
         let read = match S::SHORT_MEANS_DRAINED {
             true => transfer(source, Direction::Read, wanted, timeout, op)?,
@@ -35,7 +35,7 @@ impl<S: StreamSocket> Shared<S> {
         wanted: usize,
         mut op: impl FnMut(&S) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        transfer(self.source(), Direction::Write, wanted, self.write_timeout.get(), || op(self.socket()))
+        transfer(self.source(), Direction::Write, wanted, || self.write_timeout.get(), || op(self.socket()))
     }
 
     #[inline]
@@ -119,9 +119,9 @@ impl<S: StreamSocket> Shared<S> {
         self.source().poll_io(Direction::Read, cx, || peek(self.socket(), &mut [0])).map_ok(drop)
     }
 
-    /// Whether an event, or nothing yet, says that there may be input.
-    pub(super) fn seems_readable(&self) -> bool {
-        self.attempt(Direction::Read, |_| Ok(())).is_ok()
+    /// Whether there was no input, so that the next readiness means that there is.
+    pub(super) fn is_drained(&self) -> bool {
+        self.source().is_drained(Direction::Read)
     }
 
     /// Whether something has arrived that has not been read.

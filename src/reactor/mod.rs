@@ -63,7 +63,7 @@ pub(crate) use source::{Ready, Source};
 pub(crate) use timer::TimerEntry;
 
 use notice::Notice;
-use poller::{Poller, Signals};
+use poller::{Key, Poller, Signals};
 use wheel::{LAST_TICK, Standing, TICK_SHIFT, TimerKey, Wheel};
 
 /// Which way bytes go. A listener's connections are read, a pending connect is a write.
@@ -71,15 +71,6 @@ use wheel::{LAST_TICK, Standing, TICK_SHIFT, TimerKey, Wheel};
 pub(crate) enum Direction {
     Read,
     Write,
-}
-
-impl Direction {
-    fn other(self) -> Direction {
-        match self {
-            Direction::Read => Direction::Write,
-            Direction::Write => Direction::Read,
-        }
-    }
 }
 
 /// Who may rely on a reactor being polled.
@@ -214,7 +205,12 @@ impl Reactor {
     }
 
     fn wait(&self, timeout: Option<Duration>, wakes: &mut VecDeque<Waker>) -> io::Result<Signals> {
-        self.poller.wait(timeout, |event| {
+        let announce = |key: Key| {
+            if let Some(slot) = slot::get(key.index()) {
+                slot.prefetch();
+            }
+        };
+        self.poller.wait(timeout, announce, |event| {
             if let Some(slot) = slot::get(event.key.index()) {
                 slot.deliver(event, wakes);
             }

@@ -1,15 +1,16 @@
-//! What is known about one direction of a source, packed in one word.
+//! What is known about a source: half a word for each direction.
 //!
 //! ```text
 //!  31                                 4    3       2      1      0
 //! ┌────────────────────────────────────┬────────┬───────┬──────┬───────┐
-//! │ tick: bumped by each report        │ CLOSED │ BLIND │ TAIL │ READY │
+//! │ tick: bumped by each report        │ CLOSED │ BLIND │ TAIL │ READY │   low half: read, high half: write
 //! └────────────────────────────────────┴────────┴───────┴──────┴───────┘
 //! ```
+//! An edge reports both directions at once, and everything but a `clear` concerns both: one change of one word.
 //!
 //! | bit | meaning | set by | cleared by |
 //! |---|---|---|---|
-//! | READY | an operation may get somewhere | `new`, `report`, `unwatch`, `watch(true)` | `clear`, `watch` |
+//! | READY | an operation may get somewhere | `new`, `report`, `unwatch`, `watch` of the other | `clear`, `watch` |
 //! | TAIL | a short transfer does not prove the descriptor drained | `report` | `watch` |
 //! | BLIND | no reactor watches, so READY must stay: nobody would set it again | `new`, `unwatch` | `watch` |
 //! | CLOSED | every operation fails | `close` | never |
@@ -19,7 +20,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::primitive::atomic::{AtomicU32, Ordering};
+use super::Direction;
+use crate::primitive::atomic::{AtomicU64, Ordering};
 
 const READY: u32 = 1;
 const TAIL: u32 = 1 << 1;
@@ -30,88 +32,136 @@ const TICK_MASK: u32 = !(TICK_ONE - 1);
 
 /// The word. All but `load` and the two `clear`s are called under the slot's lock.
 #[derive(Debug)]
-pub(super) struct Readiness(AtomicU32);
+pub(super) struct Readiness(AtomicU64);
 
-/// The word at one moment, kept across an operation to `clear` only what that operation disproved.
+/// One direction at one moment, kept across an operation to `clear` only what that operation disproved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Seen(u32);
 
 impl Seen {
+    #[inline]
     pub(super) fn is_ready(self) -> bool {
         self.0 & READY != 0
     }
 
+    #[inline]
     pub(super) fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
+    #[inline]
     pub(super) fn is_blind(self) -> bool {
         self.0 & BLIND != 0
+    }
+}
+
+/// The two halves: read, write.
+type Halves = [u32; 2];
+
+#[inline]
+fn split(word: u64) -> Halves {
+    [word as u32, (word >> 32) as u32]
+}
+
+#[inline]
+fn join([read, write]: Halves) -> u64 {
+    u64::from(read) | u64::from(write) << 32
+}
+
+fn bump(half: u32, bits: u32) -> u32 {
+    half.wrapping_add(TICK_ONE) & TICK_MASK | bits & !TICK_MASK
+}
+
+impl Direction {
+    #[inline]
+    fn half(self) -> usize {
+        match self {
+            Direction::Read => 0,
+            Direction::Write => 1,
+        }
     }
 }
 
 impl Readiness {
     /// Unwatched, hence as good as ready: the way to find out is to try.
     pub(super) fn new() -> Readiness {
-        Readiness(AtomicU32::new(READY | BLIND))
+        Readiness(AtomicU64::new(join([READY | BLIND; 2])))
     }
 
     /// `Acquire` pairs with the `Release` of `report`: what the kernel had before that event is there for an
     /// operation that starts after this load.
-    pub(super) fn load(&self) -> Seen {
-        Seen(self.0.load(Ordering::Acquire))
+    #[inline]
+    pub(super) fn load(&self, direction: Direction) -> Seen {
+        Seen(split(self.0.load(Ordering::Acquire))[direction.half()])
     }
 
     /// The operation begun after `seen` met WouldBlock. Takes effect only if nothing was reported in between.
-    pub(super) fn clear(&self, seen: Seen) {
-        if !seen.is_blind() {
-            // The word publishes nothing here. Failure means a newer report, which the next look will find.
-            let _ = self.0.compare_exchange(seen.0, seen.0 & !READY, Ordering::Relaxed, Ordering::Relaxed);
+    #[inline]
+    pub(super) fn clear(&self, direction: Direction, seen: Seen) {
+        if seen.is_blind() {
+            return;
+        }
+        // The word publishes nothing here. A half that has changed means a newer report, which the next look will
+        // find; the other direction's may change meanwhile.
+        let mut word = self.0.load(Ordering::Relaxed);
+        while split(word)[direction.half()] == seen.0 {
+            let mut halves = split(word);
+            halves[direction.half()] = seen.0 & !READY;
+            let next = join(halves);
+            match self.0.compare_exchange_weak(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => word = now,
+            }
         }
     }
 
     /// The operation begun after `seen` transferred less than was wanted: as `clear`, unless that proves
     /// nothing.
-    pub(super) fn clear_after_short_transfer(&self, seen: Seen) {
+    #[inline]
+    pub(super) fn clear_after_short_transfer(&self, direction: Direction, seen: Seen) {
         if seen.0 & TAIL == 0 {
-            self.clear(seen);
+            self.clear(direction, seen);
         }
     }
 
-    /// An event came. `Release` pairs with `load`.
-    pub(super) fn report(&self, tail: bool) {
-        let tail = if tail { TAIL } else { 0 };
-        self.update(|word| word | READY | tail);
+    /// An event of these directions came. `Release` pairs with `load`.
+    #[inline]
+    pub(super) fn report(&self, readable: bool, writable: bool, tail: bool) {
+        let set = READY | if tail { TAIL } else { 0 };
+        let reported = |is: bool, half| if is { bump(half, half | set) } else { half };
+        self.update(|[read, write]| [reported(readable, read), reported(writable, write)]);
     }
 
-    /// A reactor watches from now on and will report the present state. `ready`: whether trying before that
-    /// report may be worth it.
-    pub(super) fn watch(&self, ready: bool) {
-        let ready = if ready { READY } else { 0 };
-        self.update(|word| (word & !(BLIND | TAIL | READY)) | ready);
+    /// A reactor watches from now on and will report the present state, for which somebody waits before he tries
+    /// `waited_for`; trying the other direction before that report may be worth it.
+    pub(super) fn watch(&self, waited_for: Direction) {
+        let watched = |half: u32, direction| {
+            let ready = if direction == waited_for { 0 } else { READY };
+            bump(half, (half & !(BLIND | TAIL | READY)) | ready)
+        };
+        self.update(|[read, write]| [watched(read, Direction::Read), watched(write, Direction::Write)]);
     }
 
     /// No reactor watches any more.
     pub(super) fn unwatch(&self) {
-        self.update(|word| word | READY | BLIND);
+        self.update(|halves| halves.map(|half| bump(half, half | READY | BLIND)));
     }
 
     pub(super) fn close(&self) {
-        self.update(|word| word | CLOSED);
+        self.update(|halves| halves.map(|half| bump(half, half | CLOSED)));
     }
 
     /// Back to `new`, for the slot's next tenant.
     pub(super) fn reset(&self) {
-        self.0.store(READY | BLIND, Ordering::Release);
+        self.0.store(join([READY | BLIND; 2]), Ordering::Release);
     }
 
-    /// Changes the bits and bumps the tick. A loop, as a `clear` may come in between: it is the one that
-    /// needs no lock.
-    fn update(&self, change: impl Fn(u32) -> u32) {
+    /// A loop, as a `clear` may come in between: it is the one that needs no lock.
+    #[inline]
+    fn update(&self, change: impl Fn(Halves) -> Halves) {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let tick = word.wrapping_add(TICK_ONE) & TICK_MASK;
-            let next = tick | change(word) & !TICK_MASK;
+            let next = join(change(split(word)));
             match self.0.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => word = now,

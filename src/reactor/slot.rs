@@ -4,12 +4,12 @@
 //! ```text
 //! Source ──────────────► Slot ◄────── table[index] ◄── key = generation | index ── event from the poller
 //!  (the tenant)          ├ readiness of both directions      lock-free
-//!                        └ tenancy: descriptor, home reactor, generation, waiters      locked
+//!                        └ tenancy: descriptor, home reactor, key, waiters             locked
 //! ```
 //!
 //! An event finds its slot without a lock or a reference count, because a slot is always there; whether it
 //! still belongs to the source the event was meant for, the generation tells. This is how Go's `pollCache`
-//! keeps its `pollDesc`s. A slot is about 100 bytes; what the busiest moment needed stays allocated.
+//! keeps its `pollDesc`s. A slot is two cache lines; what the busiest moment needed stays allocated.
 //!
 //! # Invariants
 //! - `one-tenant`: a taken slot belongs to one [`Source`](super::source::Source), which vacates it in its
@@ -20,93 +20,169 @@
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
+use std::ptr;
 use std::sync::{LazyLock, OnceLock};
 use std::task::Waker;
 
 use super::poller::{Event, Interest, Key, Poller};
 use super::readiness::Readiness;
-use super::waiters::{Ticket, Waiters};
+use super::waiters::{Awaited, More, Ticket, Tickets, Waiter, Waiters};
 use super::{Direction, Reactor};
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{Mutex, lock, prefetch};
 
+/// What an event looks at, and a wait, lies in the first of its two cache lines: with thousands of connections at work
+/// each line is one more that has left the cache meanwhile.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Slot {
-    index: u32,
-    read: Readiness,
-    write: Readiness,
+    readiness: Readiness,
+    tickets: Tickets,
+    awaited: [Awaited; 2],
     tenancy: Mutex<Tenancy>,
 }
 
 /// The part behind the lock.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Tenancy {
+    /// The reactor where `fd` is registered under `key`.
+    pub(super) home: Option<&'static Reactor>,
+    key: Key,
+    first_reader: Option<Waiter>,
+    // The second line.
+    first_writer: Option<Waiter>,
+    more_readers: More,
+    more_writers: More,
     /// The tenant's descriptor; -1 in a vacant slot.
     pub(super) fd: RawFd,
     generation: u32,
-    last_ticket: Ticket,
-    /// The reactor where `fd` is registered under `generation`.
-    pub(super) home: Option<&'static Reactor>,
-    read: Waiters,
-    write: Waiters,
 }
 
 impl Slot {
     fn new(index: u32) -> Slot {
         let tenancy = Tenancy {
+            home: None,
+            key: Key::new(index, 0),
+            first_reader: None,
+            first_writer: None,
+            more_readers: None,
+            more_writers: None,
             fd: -1,
             generation: 0,
-            last_ticket: Ticket::NONE,
-            home: None,
-            read: Waiters::default(),
-            write: Waiters::default(),
         };
-        Slot { index, read: Readiness::new(), write: Readiness::new(), tenancy: Mutex::new(tenancy) }
+        Slot {
+            readiness: Readiness::new(),
+            tickets: Tickets::new(),
+            awaited: [Awaited::new(), Awaited::new()],
+            tenancy: Mutex::new(tenancy),
+        }
     }
 
-    pub(super) fn readiness(&self, direction: Direction) -> &Readiness {
-        match direction {
-            Direction::Read => &self.read,
-            Direction::Write => &self.write,
-        }
+    #[inline]
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     pub(super) fn tenancy(&self) -> &Mutex<Tenancy> {
         &self.tenancy
     }
 
-    /// The key of the present registration.
-    pub(super) fn key(&self, tenancy: &Tenancy) -> Key {
-        Key::new(self.index, tenancy.generation)
+    #[inline]
+    fn awaited(&self, direction: Direction) -> &Awaited {
+        match direction {
+            Direction::Read => &self.awaited[0],
+            Direction::Write => &self.awaited[1],
+        }
+    }
+
+    /// Tells the processor that an event of this slot will be delivered soon.
+    #[inline]
+    pub(super) fn prefetch(&'static self) {
+        prefetch(ptr::from_ref(self).cast());
     }
 
     /// Sets readiness as `event` says and moves the wakers concerned to `wakes`. An event of an earlier
     /// registration is dropped.
+    #[inline]
     pub(super) fn deliver(&self, event: Event, wakes: &mut VecDeque<Waker>) {
         let mut tenancy = lock(&self.tenancy);
-        let Some(home) = tenancy.home.filter(|_| self.key(&tenancy) == event.key) else {
+        let tenancy = &mut *tenancy;
+        let Some(home) = tenancy.home.filter(|_| tenancy.key == event.key) else {
             return;
         };
+        self.readiness.report(event.readable, event.writable, event.tail);
         for (direction, reported) in [(Direction::Read, event.readable), (Direction::Write, event.writable)] {
-            if reported {
-                self.readiness(direction).report(event.tail);
-                tenancy.waiters(direction).drain_into(wakes);
+            if reported && self.awaited(direction).get() {
+                self.drain_into(tenancy, direction, wakes);
             }
         }
+        if !Poller::EDGE {
+            self.arm_again(tenancy, home, wakes);
+        }
+    }
+
+    /// After an event of a poller that reports each once.
+    fn arm_again(&self, tenancy: &mut Tenancy, home: &'static Reactor, wakes: &mut VecDeque<Waker>) {
         let interest = tenancy.interest();
-        if !Poller::EDGE && (interest.read || interest.write) {
-            let armed = home.poller().arm(tenancy.fd, event.key, interest);
+        if interest.read || interest.write {
+            let armed = home.poller().arm(tenancy.fd, tenancy.key, interest);
             if armed.is_err() {
                 // Whoever is still waiting meets the error when it arms again.
-                tenancy.drain_into(wakes);
+                self.drain_all_into(tenancy, wakes);
             }
         }
+    }
+
+    /// Leaves `waker` for the next event of `direction`: as the waiter `ticket`, if somebody keeps one. Returns the waker
+    /// that is not needed (any more).
+    #[inline]
+    pub(super) fn enrol(
+        &self,
+        tenancy: &mut Tenancy,
+        direction: Direction,
+        ticket: Option<&mut Ticket>,
+        waker: Waker,
+    ) -> Option<Waker> {
+        let ticket = ticket.map_or(Ticket::NONE, |ticket| {
+            if *ticket == Ticket::NONE {
+                *ticket = self.tickets.issue();
+            }
+            *ticket
+        });
+        self.awaited(direction).set(true);
+        tenancy.waiters(direction).enrol(ticket, waker)
+    }
+
+    /// Takes back what was left under `ticket`, if it was not woken already. Returns the waker, for the caller to drop.
+    #[inline]
+    pub(super) fn leave(&self, direction: Direction, ticket: Ticket) -> Option<Waker> {
+        if self.awaited(direction).get() { self.leave_locked(direction, ticket) } else { None }
+    }
+
+    fn leave_locked(&self, direction: Direction, ticket: Ticket) -> Option<Waker> {
+        let mut tenancy = lock(&self.tenancy);
+        let mut waiters = tenancy.waiters(direction);
+        let left = waiters.leave(ticket);
+        self.awaited(direction).set(!waiters.is_empty());
+        left
+    }
+
+    #[inline]
+    fn drain_into(&self, tenancy: &mut Tenancy, direction: Direction, wakes: &mut VecDeque<Waker>) {
+        tenancy.waiters(direction).drain_into(wakes);
+        self.awaited(direction).set(false);
+    }
+
+    pub(super) fn drain_all_into(&self, tenancy: &mut Tenancy, wakes: &mut VecDeque<Waker>) {
+        self.drain_into(tenancy, Direction::Read, wakes);
+        self.drain_into(tenancy, Direction::Write, wakes);
     }
 
     /// Wakes all who wait here through `reactor`.
     pub(super) fn evict(&self, reactor: &Reactor, wakes: &mut VecDeque<Waker>) {
         let mut tenancy = lock(&self.tenancy);
-        if tenancy.home.is_some_and(|home| std::ptr::eq(home, reactor)) {
-            tenancy.drain_into(wakes);
+        if tenancy.home.is_some_and(|home| ptr::eq(home, reactor)) {
+            self.drain_all_into(&mut tenancy, wakes);
         }
     }
 
@@ -116,31 +192,30 @@ impl Slot {
             home.poller().delete(tenancy.fd);
         }
         tenancy.generation = tenancy.generation.wrapping_add(1);
-        self.read.unwatch();
-        self.write.unwatch();
+        tenancy.key = Key::new(tenancy.key.index(), tenancy.generation);
+        self.readiness.unwatch();
     }
 }
 
 impl Tenancy {
-    pub(super) fn waiters(&mut self, direction: Direction) -> &mut Waiters {
+    /// The key of the present registration.
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    #[inline]
+    fn waiters(&mut self, direction: Direction) -> Waiters<'_> {
         match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
+            Direction::Read => Waiters { first: &mut self.first_reader, more: &mut self.more_readers },
+            Direction::Write => Waiters { first: &mut self.first_writer, more: &mut self.more_writers },
         }
     }
 
-    pub(super) fn interest(&self) -> Interest {
-        Interest { read: !self.read.is_empty(), write: !self.write.is_empty() }
-    }
-
-    pub(super) fn new_ticket(&mut self) -> Ticket {
-        self.last_ticket = self.last_ticket.next();
-        self.last_ticket
-    }
-
-    pub(super) fn drain_into(&mut self, wakes: &mut VecDeque<Waker>) {
-        self.read.drain_into(wakes);
-        self.write.drain_into(wakes);
+    pub(super) fn interest(&mut self) -> Interest {
+        Interest {
+            read: !self.waiters(Direction::Read).is_empty(),
+            write: !self.waiters(Direction::Write).is_empty(),
+        }
     }
 }
 
@@ -149,10 +224,10 @@ const BUCKETS: usize = 26;
 const FIRST_BUCKET: u32 = 64;
 
 /// The table: buckets are made when first needed and stay.
-struct Table {
-    buckets: [OnceLock<Box<[Slot]>>; BUCKETS],
-    vacancies: Mutex<Vacancies>,
-}
+static TABLE: [OnceLock<Box<[Slot]>>; BUCKETS] = [const { OnceLock::new() }; BUCKETS];
+
+static VACANCIES: LazyLock<Mutex<Vacancies>> =
+    LazyLock::new(|| Mutex::new(Vacancies { returned: Vec::new(), unused: 0 }));
 
 struct Vacancies {
     /// Slots given back; the last one is taken first, as it is likely still in a cache.
@@ -161,22 +236,17 @@ struct Vacancies {
     unused: u32,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
-    buckets: [const { OnceLock::new() }; BUCKETS],
-    vacancies: Mutex::new(Vacancies { returned: Vec::new(), unused: 0 }),
-});
-
 /// Takes a slot for `fd`.
 pub(super) fn take(fd: RawFd) -> &'static Slot {
     let index = {
-        let mut vacancies = lock(&TABLE.vacancies);
+        let mut vacancies = lock(&*VACANCIES);
         vacancies.returned.pop().unwrap_or_else(|| {
             let index = vacancies.unused;
             vacancies.unused += 1;
             index
         })
     };
-    let slot = TABLE.slot_or_grow(index);
+    let slot = slot_or_grow(index);
     lock(&slot.tenancy).fd = fd;
     slot
 }
@@ -184,34 +254,35 @@ pub(super) fn take(fd: RawFd) -> &'static Slot {
 /// Gives a slot back. Returns the wakers left in it, for the caller to drop.
 pub(super) fn vacate(slot: &'static Slot) -> VecDeque<Waker> {
     let mut left = VecDeque::new();
+    let index;
     {
         let mut tenancy = lock(&slot.tenancy);
         slot.deregister(&mut tenancy);
-        tenancy.drain_into(&mut left);
+        slot.drain_all_into(&mut tenancy, &mut left);
         tenancy.fd = -1;
-        slot.read.reset();
-        slot.write.reset();
+        slot.readiness.reset();
+        index = tenancy.key.index();
     }
-    lock(&TABLE.vacancies).returned.push(slot.index);
+    lock(&*VACANCIES).returned.push(index);
     left
 }
 
 /// The slot at `index`, if there ever was one.
+#[inline]
 pub(super) fn get(index: u32) -> Option<&'static Slot> {
     let (bucket, offset) = locate(index);
-    TABLE.buckets[bucket].get()?.get(offset)
+    // The pollers' own keys lie beyond the table.
+    TABLE.get(bucket)?.get()?.get(offset)
 }
 
 /// Every slot there is, vacant ones too.
 pub(super) fn all() -> impl Iterator<Item = &'static Slot> {
-    TABLE.buckets.iter().filter_map(OnceLock::get).flatten()
+    TABLE.iter().filter_map(OnceLock::get).flatten()
 }
 
-impl Table {
-    fn slot_or_grow(&'static self, index: u32) -> &'static Slot {
-        let (bucket, offset) = locate(index);
-        &self.buckets[bucket].get_or_init(|| new_bucket(bucket))[offset]
-    }
+fn slot_or_grow(index: u32) -> &'static Slot {
+    let (bucket, offset) = locate(index);
+    &TABLE[bucket].get_or_init(|| new_bucket(bucket))[offset]
 }
 
 fn new_bucket(bucket: usize) -> Box<[Slot]> {
@@ -219,10 +290,12 @@ fn new_bucket(bucket: usize) -> Box<[Slot]> {
     (first..first + (FIRST_BUCKET << bucket)).map(Slot::new).collect()
 }
 
+#[inline]
 fn bucket_start(bucket: usize) -> u32 {
     FIRST_BUCKET * ((1u32 << bucket) - 1)
 }
 
+#[inline]
 fn locate(index: u32) -> (usize, usize) {
     let bucket = (index / FIRST_BUCKET + 1).ilog2() as usize;
     (bucket, (index - bucket_start(bucket)) as usize)

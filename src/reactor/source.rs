@@ -63,7 +63,7 @@ use super::{Direction, Mode, Reactor};
 use crate::primitive::lock;
 use crate::runtime::current;
 
-/// A descriptor and those who wait for it. Its shared part is a slot of about 100 bytes.
+/// A descriptor and those who wait for it. Its shared part is a slot of 128 bytes.
 pub(crate) struct Source {
     slot: &'static Slot,
 }
@@ -91,6 +91,7 @@ impl Source {
     /// Runs `op` unless it is known not to get anywhere. On WouldBlock leaves the waker and returns
     /// `Pending`; all who wait for the direction are woken by its next event. The waker stays when the caller
     /// gives up waiting; [`ready`](Source::ready) takes its own back.
+    #[inline]
     pub(crate) fn poll_io<R>(
         &self,
         direction: Direction,
@@ -102,6 +103,7 @@ impl Source {
 
     /// As [`poll_io`](Source::poll_io) for a read or write of `wanted` bytes of a stream: a short transfer
     /// means drained, too.
+    #[inline]
     pub(crate) fn poll_transfer(
         &self,
         direction: Direction,
@@ -113,6 +115,7 @@ impl Source {
     }
 
     /// As [`poll_io`](Source::poll_io) without a context: WouldBlock when not ready.
+    #[inline]
     pub(crate) fn try_io<R>(
         &self,
         direction: Direction,
@@ -123,6 +126,7 @@ impl Source {
     }
 
     /// As [`poll_transfer`](Source::poll_transfer) without a context: WouldBlock when not ready.
+    #[inline]
     pub(crate) fn try_transfer(
         &self,
         direction: Direction,
@@ -150,15 +154,21 @@ impl Source {
         {
             let mut tenancy = lock(self.slot.tenancy());
             self.slot.deregister(&mut tenancy);
-            self.slot.readiness(Direction::Read).close();
-            self.slot.readiness(Direction::Write).close();
-            tenancy.drain_into(&mut wakes);
+            self.slot.readiness().close();
+            self.slot.drain_all_into(&mut tenancy, &mut wakes);
         }
         wakes.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether a reactor has yet to report `direction`: what an operation would meet is known, and the next readiness is an
+    /// event's. Never so where readiness is reported only when it is asked for.
+    #[inline]
+    pub(crate) fn is_drained(&self, direction: Direction) -> bool {
+        Poller::EDGE && !self.slot.readiness().load(direction).is_ready()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
-        self.slot.readiness(Direction::Read).load().is_closed()
+        self.slot.readiness().load(Direction::Read).is_closed()
     }
 
     /// The descriptor, for diagnostics.
@@ -166,6 +176,7 @@ impl Source {
         lock(self.slot.tenancy()).fd
     }
 
+    #[inline]
     fn poll_with<R>(
         &self,
         direction: Direction,
@@ -191,6 +202,7 @@ impl Source {
         }
     }
 
+    #[inline]
     fn poll_ready_as(
         &self,
         direction: Direction,
@@ -201,33 +213,41 @@ impl Source {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let seen = self.open(direction)?;
-        if seen.is_ready() && !seen.is_blind() {
+        let seen = self.slot.readiness().load(direction);
+        if seen.is_ready() && !seen.is_blind() && !seen.is_closed() {
             return Poll::Ready(Ok(()));
         }
-        match self.enrol(direction, cx.waker(), ticket)? {
-            Enrolled::Waiting => Poll::Pending,
-            Enrolled::Ready => Poll::Ready(Ok(())),
+        match self.enrol(direction, cx.waker(), ticket) {
+            Ok(Enrolled::Waiting) => Poll::Pending,
+            Ok(Enrolled::Ready) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
     /// The readiness, or the error of a closed source.
+    #[inline]
     fn open(&self, direction: Direction) -> io::Result<Seen> {
-        let seen = self.slot.readiness(direction).load();
+        let seen = self.slot.readiness().load(direction);
         if seen.is_closed() { Err(closed()) } else { Ok(seen) }
     }
 
     /// The readiness, or WouldBlock if a reactor that is being polled says not ready. The word may be old if
     /// the reactor is closed, or driven by another thread when it pleases, or reports only what it is armed
     /// for.
+    #[inline]
     fn worth_trying(&self, direction: Direction) -> io::Result<Seen> {
         let seen = self.open(direction)?;
-        if seen.is_ready() || !Poller::EDGE || !is_watched(&lock(self.slot.tenancy()), current::reactor()) {
+        if seen.is_ready() { Ok(seen) } else { self.worth_trying_all_the_same(seen) }
+    }
+
+    fn worth_trying_all_the_same(&self, seen: Seen) -> io::Result<Seen> {
+        if !Poller::EDGE || !is_watched(&lock(self.slot.tenancy()), current::reactor()) {
             return Ok(seen);
         }
         Err(io::ErrorKind::WouldBlock.into())
     }
 
+    #[inline]
     fn run<R>(
         &self,
         direction: Direction,
@@ -236,16 +256,24 @@ impl Source {
     ) -> io::Result<R> {
         loop {
             match op() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.slot.readiness(direction).clear(seen);
-                    return Err(error);
-                }
-                result => return result,
+                Ok(done) => return Ok(done),
+                Err(error) => self.failed(direction, seen, error)?,
             }
         }
     }
 
+    /// What an error of an operation means: to try again, or its end.
+    #[inline(never)]
+    fn failed(&self, direction: Direction, seen: Seen, error: io::Error) -> io::Result<()> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => return Ok(()),
+            io::ErrorKind::WouldBlock => self.slot.readiness().clear(direction, seen),
+            _ => {}
+        }
+        Err(error)
+    }
+
+    #[inline]
     fn run_transfer(
         &self,
         direction: Direction,
@@ -256,20 +284,41 @@ impl Source {
         let transferred = self.run(direction, seen, op)?;
         // Zero bytes are the end of the stream (or were asked for), not a drained descriptor.
         if 0 < transferred && transferred < wanted {
-            self.slot.readiness(direction).clear_after_short_transfer(seen);
+            self.slot.readiness().clear_after_short_transfer(direction, seen);
         }
         Ok(transferred)
     }
 
     /// Leaves `waker` for the next event of `direction`, unless there has been one.
+    #[inline(never)]
     fn enrol(
         &self,
         direction: Direction,
         waker: &Waker,
         ticket: Option<&mut Ticket>,
     ) -> io::Result<Enrolled> {
-        let mut waker = Some(waker.clone());
-        let enrolled = self.enrol_locked(direction, &mut waker, ticket, current::reactor());
+        let reactor = current::reactor();
+        let waker = waker.clone();
+        let mut tenancy = lock(self.slot.tenancy());
+        let ready = if is_watched(&tenancy, reactor) {
+            self.open(direction).map(Seen::is_ready)
+        } else {
+            self.register(&mut tenancy, direction, reactor)
+        };
+        let enrolled = match ready {
+            Ok(false) => {
+                let unneeded = self.slot.enrol(&mut tenancy, direction, ticket, waker);
+                let armed = self.arm(&mut tenancy);
+                drop(tenancy);
+                drop(unneeded);
+                armed.map(|()| Enrolled::Waiting)
+            }
+            ready => {
+                drop(tenancy);
+                drop(waker);
+                ready.map(|_| Enrolled::Ready)
+            }
+        };
         if enrolled.is_err() {
             // The registration that others wait through may be gone, too: let them meet the error themselves.
             self.wake_all();
@@ -277,57 +326,28 @@ impl Source {
         enrolled
     }
 
-    /// The part of `enrol` under the lock. Leaves in `waker` what is to be dropped after it.
-    fn enrol_locked(
-        &self,
-        direction: Direction,
-        waker: &mut Option<Waker>,
-        ticket: Option<&mut Ticket>,
-        reactor: &'static Reactor,
-    ) -> io::Result<Enrolled> {
-        let mut tenancy = lock(self.slot.tenancy());
-        self.open(direction)?;
-        if !is_watched(&tenancy, reactor) {
-            self.register(&mut tenancy, direction, reactor)?;
-        }
-        if self.open(direction)?.is_ready() {
-            return Ok(Enrolled::Ready);
-        }
-        let ticket = ticket.map_or(Ticket::NONE, |ticket| {
-            if *ticket == Ticket::NONE {
-                *ticket = tenancy.new_ticket();
-            }
-            *ticket
-        });
-        if let Some(new) = waker.take() {
-            *waker = tenancy.waiters(direction).enrol(ticket, new);
-        }
-        self.arm(&tenancy).map(|()| Enrolled::Waiting)
-    }
-
     /// Registers with `reactor` on behalf of one who waits for `direction`; moves here what is registered
-    /// elsewhere.
+    /// elsewhere. Returns whether the direction is ready.
+    #[inline(never)]
     fn register(
         &self,
         tenancy: &mut Tenancy,
         direction: Direction,
         reactor: &'static Reactor,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
+        self.open(direction)?;
         self.slot.deregister(tenancy);
         // SAFETY: the descriptor is open as long as this source is there (the promise of `new`), and
         // `deregister` precedes that.
-        unsafe { reactor.poller().add(tenancy.fd, self.slot.key(tenancy)) }.map_err(explain)?;
+        unsafe { reactor.poller().add(tenancy.fd, tenancy.key()) }.map_err(explain)?;
         tenancy.home = Some(reactor);
-        self.slot.readiness(direction).watch(false);
-        self.slot.readiness(direction.other()).watch(true);
-        Ok(())
+        self.slot.readiness().watch(direction);
+        self.open(direction).map(Seen::is_ready)
     }
 
-    fn arm(&self, tenancy: &Tenancy) -> io::Result<()> {
+    fn arm(&self, tenancy: &mut Tenancy) -> io::Result<()> {
         match tenancy.home {
-            Some(home) if !Poller::EDGE => {
-                home.poller().arm(tenancy.fd, self.slot.key(tenancy), tenancy.interest())
-            }
+            Some(home) if !Poller::EDGE => home.poller().arm(tenancy.fd, tenancy.key(), tenancy.interest()),
             _ => Ok(()),
         }
     }
@@ -335,7 +355,7 @@ impl Source {
     /// Registers with a reactor of the test's own, which the test polls.
     #[cfg(test)]
     pub(super) fn register_with(&self, direction: Direction, reactor: &'static Reactor) -> io::Result<()> {
-        self.register(&mut lock(self.slot.tenancy()), direction, reactor)
+        self.register(&mut lock(self.slot.tenancy()), direction, reactor).map(drop)
     }
 
     #[cfg(test)]
@@ -345,7 +365,7 @@ impl Source {
 
     fn wake_all(&self) {
         let mut wakes = VecDeque::new();
-        lock(self.slot.tenancy()).drain_into(&mut wakes);
+        self.slot.drain_all_into(&mut lock(self.slot.tenancy()), &mut wakes);
         wakes.into_iter().for_each(Waker::wake);
     }
 }
@@ -360,7 +380,7 @@ impl Drop for Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words =
-            [Direction::Read, Direction::Write].map(|direction| self.slot.readiness(direction).load());
+            [Direction::Read, Direction::Write].map(|direction| self.slot.readiness().load(direction));
         f.debug_struct("Source").field("read", &words[0]).field("write", &words[1]).finish()
     }
 }
@@ -403,6 +423,7 @@ pub(crate) struct Ready<'a> {
 impl Future for Ready<'_> {
     type Output = io::Result<()>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Ready { source, direction, ticket } = &mut *self;
         source.poll_ready_as(*direction, cx, Some(ticket))
@@ -410,10 +431,11 @@ impl Future for Ready<'_> {
 }
 
 impl Drop for Ready<'_> {
+    #[inline]
     fn drop(&mut self) {
         if self.ticket != Ticket::NONE {
             // Bound to a name: the waker is dropped after unlocking.
-            let _left = lock(self.source.slot.tenancy()).waiters(self.direction).leave(self.ticket);
+            let _left = self.source.slot.leave(self.direction, self.ticket);
         }
     }
 }

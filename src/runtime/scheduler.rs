@@ -305,6 +305,19 @@ fn schedule_from(here: Option<current::CurrentHome>, runnable: Runnable) {
     }
 }
 
+/// Schedules a new task on the worker whose turn it is, or, if that one sleeps, here.
+pub(crate) fn start_in_turn(runnable: Runnable) {
+    let scheduler = runnable.metadata().scheduler;
+    let here = current::home().filter(|home| ptr::eq(home.shared().scheduler(), scheduler));
+    let there = scheduler.any_home();
+    match here {
+        Some(here) if ptr::eq(here.shared(), there) || there.sleeper.is_sleeping() => {
+            schedule_from(Some(here), runnable);
+        }
+        _ => send(there, runnable),
+    }
+}
+
 /// Puts a runnable in a home's inbox.
 pub(crate) fn send(home: &'static Home, runnable: Runnable) {
     // SAFETY: the link is the first field of a `repr(C)` header, which is the first of its task. The runnable keeps the task until it

@@ -29,6 +29,7 @@ use crate::runtime::report::Report;
 use crate::runtime::scheduler::{self, Scheduler};
 use crate::task::header::{Header, Kind, Lane, Runnable, State as TaskState};
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -196,15 +197,14 @@ impl Base {
     /// Calls the wakers of our own coroutines that stand first among the pending ones. True when another's is left.
     #[inline(never)]
     fn call_own_wakers(self) -> bool {
-        let local = self.here.local();
-        loop {
-            let Some(record) = local.wakes.borrow().front().and_then(Record::of_waker) else {
-                return local.has_wakes();
-            };
-            // Our own waker's destructor does nothing.
-            drop(local.wakes.borrow_mut().pop_front());
-            record.wake();
+        // Kept meanwhile: a coroutine's waker calls nothing that comes here.
+        let mut wakes = self.here.local().wakes.borrow_mut();
+        while let Some(record) = wakes.front().and_then(Record::of_waker) {
+            // Its destructor does nothing.
+            mem::forget(wakes.pop_front());
+            record.wake_by(self.here);
         }
+        !wakes.is_empty()
     }
 
     /// Takes in what others have given this worker and, when it has not asked for a `POLL_PERIOD`, what the poller and the

@@ -151,7 +151,9 @@ fn local_traits(kind: Kind, site: &'static Location<'static>) -> header::Traits 
 }
 
 /// Spawns a connection's task for `net::serve`: a future that is polled on the stacks kept for closures, so that a handler
-/// that waits inside it leaves no polluted stack behind, and that starts on each worker in turn.
+/// that waits inside it leaves no polluted stack behind, and that starts on each worker in turn: those that are awake. To wake
+/// another core costs more than to serve a short connection: with one that is accepted, echoes once and is closed, half of them sent
+/// to a sleeper, a server with 2 workers took 1.4 times the CPU time. When there are many, the sleepers come for them.
 #[track_caller]
 pub(crate) fn spawn_serve<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -164,7 +166,7 @@ where
     // SAFETY: the future and its output are Send and 'static.
     let (runnable, handle) = unsafe { Scheduler::prepare(traits, future) };
     if let Some(runnable) = runnable {
-        crate::runtime::scheduler::send(scheduler.any_home(), runnable);
+        crate::runtime::scheduler::start_in_turn(runnable);
     }
     handle
 }

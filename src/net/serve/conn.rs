@@ -55,6 +55,10 @@ impl Conn {
         &self.registration
     }
 
+    pub(super) fn registration_mut(&mut self) -> &mut Registration {
+        &mut self.registration
+    }
+
     fn note(&mut self, read: io::Result<usize>) -> io::Result<usize> {
         self.has_read |= matches!(read, Ok(1..));
         read

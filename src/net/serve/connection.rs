@@ -111,8 +111,8 @@ where
             Poll::Ready(_) => Poll::Ready(Next::Message),
             Poll::Pending => {
                 // The budget may have made it pending: look.
-                self.was_drained |= !stream.seems_readable();
-                self.conn.registration().poll_stop(cx).map(|()| self.next_at_stop())
+                self.was_drained |= stream.is_drained();
+                self.conn.registration_mut().poll_stop(cx).map(|()| self.next_at_stop())
             }
         }
     }

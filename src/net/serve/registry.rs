@@ -208,7 +208,7 @@ impl Server {
             return None;
         }
         let key = lock(&self.registry).links.insert(Arc::clone(&link));
-        Some(Registration { server: Arc::clone(self), link, key })
+        Some(Registration { server: Arc::clone(self), link, key, left: None })
     }
 
     /// The intake is over, by an error or because of a stop.
@@ -272,6 +272,15 @@ pub(super) struct Registration {
     server: Arc<Server>,
     link: Arc<Link>,
     key: usize,
+    /// What tells apart the waker in the link, if one has been left there.
+    left: Option<WakerId>,
+}
+
+/// Where a waker points to, and what it does. Of use while the waker is there: nobody else's has the same.
+type WakerId = (usize, usize);
+
+fn id(waker: &Waker) -> WakerId {
+    (waker.data().addr(), std::ptr::from_ref(waker.vtable()).addr())
 }
 
 impl Registration {
@@ -280,9 +289,14 @@ impl Registration {
     }
 
     /// Waits for a stop.
-    pub(super) fn poll_stop(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // The waker first, then the look: `stop-is-seen`.
-        self.link.waker.register(cx.waker());
+    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // The waker first, then the look: `stop-is-seen`. One that is there already is left alone: only a stop takes it out, after
+        // which we are woken, and look.
+        let waker = Some(id(cx.waker()));
+        if self.left != waker {
+            self.link.waker.register(cx.waker());
+            self.left = waker;
+        }
         if self.is_stopping() { Poll::Ready(()) } else { Poll::Pending }
     }
 

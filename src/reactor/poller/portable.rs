@@ -72,11 +72,12 @@ impl Poller {
         let _ = self.queue.delete(fd);
     }
 
-    /// Waits up to `timeout` (`None`: for ever) and hands each event to `deliver`. Returns early, with
-    /// nothing, on a signal.
+    /// Waits up to `timeout` (`None`: for ever) and hands each event to `deliver`; announces none. Returns
+    /// early, with nothing, on a signal.
     pub(in crate::reactor) fn wait(
         &self,
         timeout: Option<Duration>,
+        _announce: impl Fn(Key),
         mut deliver: impl FnMut(Event),
     ) -> io::Result<Signals> {
         // Somebody else waits: a rescuer has nothing to rescue here, and the owner meets only rescuers, who

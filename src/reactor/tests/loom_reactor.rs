@@ -1,7 +1,9 @@
 //! Models of the reactor's own protocols: notifying a sleeping owner beside a rescuer, and readiness.
 
+use super::Direction;
 use super::notice::Notice;
 use super::readiness::Readiness;
+use super::waiters::Awaited;
 use crate::model::{Poller, explore, explore_bounded};
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::atomic::Ordering::Relaxed;
@@ -80,9 +82,10 @@ fn a_notification_meets_the_next_sleep() {
     });
 }
 
-/// One direction of a source in edge mode, and the descriptor behind it.
+/// A source in edge mode, read from, and the descriptor behind it.
 struct Source {
     readiness: Readiness,
+    awaited: Awaited,
     waiter: Mutex<Option<Waker>>,
     /// Bytes that have come. Relaxed: an operation that starts after a report has been seen must see what it
     /// reports, and nothing else need be seen in time.
@@ -101,17 +104,22 @@ impl Source {
     /// Just registered.
     fn new() -> Arc<Self> {
         let readiness = Readiness::new();
-        readiness.watch(false);
+        readiness.watch(Direction::Read);
         let (arrived, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { readiness, waiter: Mutex::new(None), arrived, ended })
+        Arc::new(Self { readiness, awaited: Awaited::new(), waiter: Mutex::new(None), arrived, ended })
     }
 
     /// `Slot::deliver`, and the waking after it.
     fn deliver(&self, tail: bool) {
         let waiter = {
             let mut waiter = self.waiter.lock().unwrap();
-            self.readiness.report(tail);
-            waiter.take()
+            self.readiness.report(true, true, tail);
+            if self.awaited.get() {
+                self.awaited.set(false);
+                waiter.take()
+            } else {
+                None
+            }
         };
         if let Some(waiter) = waiter {
             waiter.wake();
@@ -130,20 +138,21 @@ impl Source {
     /// true at the end.
     fn poll_read(&self, taken: &mut usize, cx: &mut Context<'_>) -> Poll<bool> {
         loop {
-            let seen = self.readiness.load();
+            let seen = self.readiness.load(Direction::Read);
             if seen.is_ready() {
                 match self.read(*taken) {
-                    Read::WouldBlock => self.readiness.clear(seen),
+                    Read::WouldBlock => self.readiness.clear(Direction::Read, seen),
                     Read::End => return Poll::Ready(true),
                     Read::Bytes(bytes) => {
                         *taken += bytes;
-                        self.readiness.clear_after_short_transfer(seen);
+                        self.readiness.clear_after_short_transfer(Direction::Read, seen);
                         return Poll::Ready(false);
                     }
                 }
             }
             let mut waiter = self.waiter.lock().unwrap();
-            if !self.readiness.load().is_ready() {
+            if !self.readiness.load(Direction::Read).is_ready() {
+                self.awaited.set(true);
                 *waiter = Some(cx.waker().clone());
                 return Poll::Pending;
             }
@@ -193,6 +202,70 @@ fn the_end_is_found_after_a_short_read() {
         let mut taken = 0;
         while !loom::future::block_on(poll_fn(|cx| source.poll_read(&mut taken, cx))) {}
         assert_eq!(taken, 1);
+        peer.join().unwrap();
+    });
+}
+
+/// A writer that meets WouldBlock, and a reader that drains, beside the events of both: neither takes back what was reported of the
+/// other, nor what was reported to it meanwhile.
+#[test]
+fn the_directions_do_not_disturb_each_other() {
+    explore_bounded(3, || {
+        let source = Source::new();
+        let peer = {
+            let source = source.clone();
+            thread::spawn(move || {
+                source.arrived.fetch_add(1, Relaxed);
+                source.deliver(false);
+            })
+        };
+        let writer = {
+            let source = source.clone();
+            thread::spawn(move || {
+                let seen = source.readiness.load(Direction::Write);
+                // The room comes with the event, which may be the one that the attempt missed.
+                if source.arrived.load(Relaxed) == 0 {
+                    source.readiness.clear(Direction::Write, seen);
+                }
+            })
+        };
+        source.read_all(1);
+        peer.join().unwrap();
+        writer.join().unwrap();
+        assert!(source.readiness.load(Direction::Write).is_ready(), "the report of the room was lost");
+    });
+}
+
+impl Source {
+    /// `Ready`, polled once and dropped: `Slot::enrol`, then `Slot::leave`.
+    fn wait_and_leave(&self, waker: &Waker) {
+        {
+            let mut waiter = self.waiter.lock().unwrap();
+            if self.readiness.load(Direction::Read).is_ready() {
+                return;
+            }
+            self.awaited.set(true);
+            *waiter = Some(waker.clone());
+        }
+        if self.awaited.get() {
+            let mut waiter = self.waiter.lock().unwrap();
+            let _left = waiter.take();
+            self.awaited.set(false);
+        }
+    }
+}
+
+/// One who leaves without the lock because nobody seems to wait leaves no waker behind.
+#[test]
+fn whoever_has_left_has_no_waker_there() {
+    explore(|| {
+        let source = Source::new();
+        let peer = {
+            let source = source.clone();
+            thread::spawn(move || source.deliver(false))
+        };
+        source.wait_and_leave(Waker::noop());
+        assert!(source.waiter.lock().unwrap().is_none(), "the waker was left behind");
         peer.join().unwrap();
     });
 }

@@ -13,7 +13,7 @@ use futures::task::noop_waker;
 use futures_test::task::{new_count_waker, noop_context};
 
 use super::*;
-use crate::reactor::poller::Event;
+use crate::reactor::poller::{Event, Key};
 
 fn would_block<T>() -> io::Result<T> {
     Err(io::ErrorKind::WouldBlock.into())
@@ -84,7 +84,7 @@ fn events_delivered_out_of_order_do_not_hide_the_end() {
     let reactor = new_reactor();
     let (socket, mut peer) = Socket::new(reactor);
     let slot = socket.source.slot();
-    let key = slot.key(&lock(slot.tenancy()));
+    let key = lock(slot.tenancy()).key();
     peer.write_all(b"x").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     // One poller fetched the data's event, another that of the end, and was faster.
@@ -123,7 +123,7 @@ fn an_event_during_the_operation_beats_its_would_block() {
         if runs.get() > 1 {
             return Ok(());
         }
-        socket.source.slot().readiness(Direction::Read).report(false);
+        socket.source.slot().readiness().report(true, false, false);
         would_block()
     });
     assert!(matches!(result, Poll::Ready(Ok(()))), "the operation is run again");
@@ -243,7 +243,7 @@ fn dropping_a_source_drops_its_wakers_and_its_registration() {
     assert_eq!(Arc::strong_count(&counter), 1);
     // Still open, and readable: an entry left behind would report it.
     peer.write_all(b"x").unwrap();
-    let signals = reactor.poller.wait(Some(Duration::ZERO), |event| panic!("{event:?}"));
+    let signals = reactor.poller.wait(Some(Duration::ZERO), |_| (), |event| panic!("{event:?}"));
     assert!(signals.is_ok());
     drop(stream);
 }
@@ -251,7 +251,7 @@ fn dropping_a_source_drops_its_wakers_and_its_registration() {
 #[test]
 fn an_event_for_an_earlier_tenant_wakes_nobody() {
     let reactor = new_reactor();
-    let key_of = |source: &Source| source.slot().key(&lock(source.slot().tenancy()));
+    let key_of = |source: &Source| lock(source.slot().tenancy()).key();
     // Other tests take slots, too; the one given back last is nearly always the next one taken.
     for _ in 0..1000 {
         let (earlier, _peer) = Socket::new(reactor);
@@ -341,4 +341,31 @@ fn a_regular_file_is_refused_with_the_remedy() {
         let result = source.poll_ready(Direction::Read, &mut Context::from_waker(&waker));
         assert!(matches!(result, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported));
     }
+}
+
+#[test]
+fn the_pollers_own_keys_belong_to_no_slot() {
+    for key in [Key::NOTIFY, Key::TIMER] {
+        assert!(slot::get(key.index()).is_none());
+    }
+}
+
+/// Keys are announced ahead of their events, the pollers' own as well.
+#[test]
+fn a_notification_comes_among_many_events() {
+    let reactor = new_reactor();
+    let sockets: Vec<_> = (0..64).map(|_| Socket::new(reactor)).collect();
+    let (waker, count) = new_count_waker();
+    for (socket, _) in &sockets {
+        assert!(socket.poll_read(&mut Context::from_waker(&waker), &mut [0; 8]).is_pending());
+    }
+    for (_, peer) in &sockets[..32] {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    reactor.notify();
+    for (_, peer) in &sockets[32..] {
+        (&*peer).write_all(b"x").unwrap();
+    }
+    look(reactor);
+    assert_eq!(count.get(), 64);
 }
