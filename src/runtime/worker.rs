@@ -20,7 +20,7 @@
 
 use crate::coroutine::{self, Coroutine, Resumed};
 use crate::reactor::clock;
-use crate::runtime::current::CurrentHome;
+use crate::runtime::current::{self, CurrentHome};
 use crate::runtime::home::{Home, Line};
 use crate::runtime::inbox::LinkKind;
 use crate::runtime::ready::{Front, Item};
@@ -282,7 +282,7 @@ impl Base {
         if let Some(task) = record.task() {
             task.set_state(TaskState::Running);
             self.home().running_task.store(task.id, Relaxed);
-            local.reset_budget();
+            current::renew_budget();
         }
         // SAFETY: `home-only`; the loop inside never touches this cell, and only the base resumes.
         let coroutine = unsafe { &mut *record.coroutine.get() };
@@ -506,7 +506,7 @@ impl Loop {
         header.set_state(TaskState::Running);
         header.set_worker(home.index());
         home.running_task.store(header.id, Relaxed);
-        self.here.local().reset_budget();
+        current::renew_budget();
         self.record.task.set(header);
         let ended = runnable.run();
         self.record.task.set(ptr::null());
