@@ -446,6 +446,8 @@ pub struct Channel<T> {
     lock: ChannelLock,
     pub(crate) sends: Expectation,
     pub(crate) receives: Expectation,
+    /// Whether messages may be stored: none of those who send them and those who take them need find another in line.
+    pub(crate) is_buffered: bool,
     state: UnsafeCell<State<T>>,
     pub(crate) senders: AtomicUsize,
     pub(crate) receivers: AtomicUsize,
@@ -462,6 +464,7 @@ impl<T> Channel<T> {
             lock: ChannelLock::new(),
             sends: Expectation::new(),
             receives: Expectation::new(),
+            is_buffered: capacity > 0,
             state: UnsafeCell::new(State {
                 queue: Ring::new(),
                 capacity,

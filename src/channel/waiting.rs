@@ -89,7 +89,7 @@ impl<H: Handle<T>, T> Receiving<H, T> {
     }
 
     /// A future's poll.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll_message(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<Result<T, RecvError>> {
         debug_assert!(!self.waiter.is_committed(), "a frame polls with its place");
         // Mostly the first poll is the only one, and finds a message in the queue.

@@ -1,6 +1,7 @@
 //! The clock: the one module of the crate that reads time, so that a deterministic runtime can put its own in
 //! place.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The farthest deadline worth keeping: about 30 years. What is asked for beyond it fires there.
@@ -11,6 +12,14 @@ const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
+
+/// Nanoseconds of the monotonic clock, about as long to read as `now`: for who looks again and again. The origin is arbitrary.
+#[inline]
+pub(crate) fn nanos() -> u64 {
+    now().duration_since(*ORIGIN.get_or_init(now)).as_nanos() as u64
+}
+
+static ORIGIN: OnceLock<Instant> = OnceLock::new();
 
 /// Nanoseconds of a monotonic clock that stands still for 1 to 4 ms at a time and is read in about 5 ns: for
 /// ages and reports, never for deadlines. The origin is arbitrary; only differences mean something.
@@ -26,9 +35,7 @@ pub(crate) fn coarse() -> u64 {
 /// Nanoseconds of a monotonic clock: for ages and reports, never for deadlines. The origin is arbitrary.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn coarse() -> u64 {
-    use std::sync::OnceLock;
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    now().duration_since(*ORIGIN.get_or_init(now)).as_nanos() as u64
+    nanos()
 }
 
 /// The moment `delay` from now. A delay that no clock can express, or beyond 30 years, ends 30 years from

@@ -8,7 +8,7 @@
 //!   holder (which is `!Send`) exists.
 
 use crate::reactor::Reactor;
-use crate::runtime::home::{Home, Local};
+use crate::runtime::home::{self, Home, Local};
 use crate::runtime::record::Record;
 use crate::runtime::scheduler::Scheduler;
 use crate::task::header::Header;
@@ -18,6 +18,9 @@ use std::panic::Location;
 
 thread_local! {
     static HOME: Cell<Option<&'static Home>> = const { Cell::new(None) };
+    /// What is left of the budget of the running slice, on a worker; beside `HOME`, for every operation that may wait looks at it. Off
+    /// the workers nothing ends when it is used up.
+    static BUDGET: Cell<u32> = const { Cell::new(u32::MAX) };
     /// Off the workers: the scheduler whose `block_on` this thread is in.
     static ENTERED: Cell<Option<&'static Scheduler>> = const { Cell::new(None) };
     /// Off the workers: where waiting was forbidden.
@@ -65,7 +68,15 @@ pub(crate) fn home() -> Option<CurrentHome> {
 /// Makes `home` the current one, or none. Returns the one before.
 #[inline(never)]
 pub(crate) fn replace_home(home: Option<&'static Home>) -> Option<&'static Home> {
-    HOME.replace(home)
+    let before = HOME.replace(home);
+    // Each home's budget is its own: a task that drives a `LocalRuntime` goes on with what it had.
+    // SAFETY: `home-is-here`, of the one before as of the one from now on.
+    let saved = |home: &'static Home| unsafe { &home.local().saved_budget };
+    let left = BUDGET.replace(home.map_or(u32::MAX, |home| saved(home).get()));
+    if let Some(before) = before {
+        saved(before).set(left);
+    }
+    before
 }
 
 /// The coroutine we are on, if any.
@@ -157,9 +168,32 @@ pub(crate) fn reactor() -> &'static Reactor {
     }
 }
 
+/// A slice begins.
+#[inline(never)]
+pub(crate) fn renew_budget() {
+    BUDGET.set(home::BUDGET);
+}
+
 /// Takes one from the budget of the running slice. True: it is used up; the operation wakes its own waker and returns
 /// `Pending`, or yields. Off the workers there is no budget.
 #[inline]
 pub(crate) fn spend_budget() -> bool {
-    home().is_some_and(|home| home.local().spend_budget())
+    take_from_budget() && is_spent()
+}
+
+/// True: there was nothing to take.
+#[inline(never)]
+fn take_from_budget() -> bool {
+    let left = BUDGET.get();
+    BUDGET.set(left.wrapping_sub(1));
+    left == 0
+}
+
+/// After there was nothing to take: it stays used up until the next slice.
+#[cold]
+#[inline(never)]
+fn is_spent() -> bool {
+    let on_worker = HOME.get().is_some();
+    BUDGET.set(if on_worker { 0 } else { u32::MAX });
+    on_worker
 }

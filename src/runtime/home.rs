@@ -11,6 +11,7 @@ use crate::coroutine::{self, Stack};
 use crate::primitive::lock;
 use crate::random::Rng;
 use crate::reactor::Reactor;
+use crate::runtime::current;
 use crate::runtime::idle::Sleeper;
 use crate::runtime::inbox::Inbox;
 use crate::runtime::memory::Blocks;
@@ -83,7 +84,8 @@ pub(crate) struct Local {
     /// Picks left until the worker looks at its inbox, the injector and the poller.
     pub(crate) slice: Cell<u32>,
     turn: Cell<Turn>,
-    budget: Cell<u32>,
+    /// What is left of the running slice's budget, while this thread drives another home; see `current::spend_budget`.
+    pub(crate) saved_budget: Cell<u32>,
     /// Cancelled coroutines that wait on, because they may be unwinding: while a neighbour is suspended in a destructor that
     /// runs during an unwind, the thread reads as panicking and nobody can tell. They look again when it no longer does.
     held: RefCell<Vec<&'static Record>>,
@@ -141,7 +143,7 @@ impl Home {
                 rng: Rng::new(),
                 slice: Cell::new(0),
                 turn: Cell::new(Turn { line: Line::Ready, left: 0 }),
-                budget: Cell::new(BUDGET),
+                saved_budget: Cell::new(BUDGET),
                 held: RefCell::default(),
                 holds: Cell::new(false),
                 trim: crate::runtime::trim::Trim::default(),
@@ -299,21 +301,9 @@ impl Local {
         if alone {
             self.slice.set(self.slice.get() - 1);
             home.moved();
-            self.reset_budget();
+            current::renew_budget();
         }
         alone
-    }
-
-    #[inline]
-    pub(crate) fn reset_budget(&self) {
-        self.budget.set(BUDGET);
-    }
-
-    #[inline]
-    pub(crate) fn spend_budget(&self) -> bool {
-        let left = self.budget.get().saturating_sub(1);
-        self.budget.set(left);
-        left == 0
     }
 
     /// `record` has been cancelled, but may be unwinding.

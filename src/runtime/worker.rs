@@ -20,7 +20,7 @@
 
 use crate::coroutine::{self, Coroutine, Resumed};
 use crate::reactor::clock;
-use crate::runtime::current::CurrentHome;
+use crate::runtime::current::{self, CurrentHome};
 use crate::runtime::home::{Home, Line};
 use crate::runtime::inbox::LinkKind;
 use crate::runtime::ready::{Front, Item};
@@ -282,7 +282,7 @@ impl Base {
         self.home().set_running(Some(record));
         if let Some(task) = record.task() {
             task.set_state(TaskState::Running);
-            local.reset_budget();
+            current::renew_budget();
         }
         // SAFETY: `home-only`; the loop inside never touches this cell, and only the base resumes.
         let coroutine = unsafe { &mut *record.coroutine.get() };
@@ -512,7 +512,7 @@ impl Loop {
         }
         header.set_state(TaskState::Running);
         header.set_worker(home.index());
-        self.here.local().reset_budget();
+        current::renew_budget();
         self.record.set_task(header);
         self.record.woke_itself.set(false);
         let ended = runnable.run(&self.record.woke_itself);

@@ -53,6 +53,12 @@ pub trait Case {
     /// A case that was made for a frame is to lie in a future. It has not been enrolled yet.
     fn make_revocable(self: Pin<&mut Self>) {}
 
+    /// Whether nothing is lost when a select looks for a while before it waits in line. At a rendezvous it is to be found there, and what
+    /// is polled is not polled for nothing.
+    fn may_look_ahead(&self) -> bool {
+        self.kind() == CaseKind::Disabled
+    }
+
     /// Tries to let it happen, before the select waits in line; the result is kept.
     fn attempt(self: Pin<&mut Self>, _: &mut WakeList) -> bool {
         false
@@ -292,6 +298,10 @@ macro_rules! stand_in_line {
 
         fn lock(&self) -> *const ChannelLock {
             self.line.lock()
+        }
+
+        fn may_look_ahead(&self) -> bool {
+            self.line.channel.is_none_or(|channel| channel.is_buffered)
         }
 
         fn prepare(self: Pin<&mut Self>, waker: &Waker) {

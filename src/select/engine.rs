@@ -378,6 +378,15 @@ fn for_each_lock(locks: &[LockOf], f: impl Fn(&ChannelLock)) {
 impl<C: Cases, O: Order> Committed for Engine<C, O> {
     type Output = usize;
 
+    fn may_look_ahead(&mut self) -> bool {
+        (0..self.cases.count()).all(|index| self.cases.get(index).may_look_ahead())
+    }
+
+    fn look_ahead(&mut self) -> Option<usize> {
+        let index = self.look(&mut Context::from_waker(Waker::noop()), Patience::Waits)?;
+        Some(self.done(index))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         Engine::poll(self, cx)
     }

@@ -18,6 +18,17 @@ pub(crate) trait Committed {
     /// What a completed operation gives.
     type Output;
 
+    /// Whether a plain thread is to look for a while before the first poll. Nothing may be lost by that: who is to be met must not have to
+    /// find it in line.
+    fn may_look_ahead(&mut self) -> bool {
+        false
+    }
+
+    /// Looks whether it can be completed without standing in line. Only asked of those who may look ahead.
+    fn look_ahead(&mut self) -> Option<Self::Output> {
+        None
+    }
+
     /// Looks whether the operation is complete; enrols it the first time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Self::Output>;
 
@@ -83,6 +94,11 @@ fn on_thread<C: Committed>(
     deadline: Option<Instant>,
     site: &'static Location<'static>,
 ) -> Result<C::Output, DeadlinePassed> {
+    if operation.may_look_ahead()
+        && let Some(output) = super::thread::look_ahead(deadline, || operation.look_ahead())
+    {
+        return Ok(output);
+    }
     let parker = super::thread::Cached::take();
     let waker = parker.waker();
     let mut cx = Context::from_waker(&waker);

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often a thread looks before it sleeps: at first each time after twice as many pauses of the processor, 63 in all, or up to
 /// 3 us; then after letting others run, which takes up to 50 us when there are none: as long as it takes to be woken on another core,
@@ -76,6 +76,26 @@ impl Parker {
         }
     }
 }
+
+/// Looks for a while, before a wait begins, for what it is for; not if the wait is refused, or may end sooner than that. A select that
+/// stands in line does so at each of its channels, and is handed one message: four senders and a select took 150 ns a message
+/// without, 120 with it. A receive or a send alone gained nothing: for a buffer they stand in one line, and they disturb the other.
+pub(super) fn look_ahead<T>(deadline: Option<Instant>, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    if current::forbidden().is_some() || deadline.is_some_and(|deadline| deadline <= clock::now() + AHEAD) {
+        return None;
+    }
+    let mut found = look();
+    if found.is_none() {
+        super::look_repeatedly(LOOKS, || {
+            found = look();
+            found.is_some()
+        });
+    }
+    found
+}
+
+/// Longer than looking ahead takes.
+const AHEAD: Duration = Duration::from_micros(10);
 
 /// Whether this process may use more than one, as far as was known at the first wait.
 pub(super) fn several_cores() -> bool {
