@@ -191,6 +191,31 @@ fn one_who_tries_leaves_nobody_waiting() {
     contend!(2..=3, take_turn, try_turn, take_turn);
 }
 
+/// Who unlocks sees to the line afterwards: by then somebody may have barged in, whose lock that is.
+#[test]
+fn who_sees_to_the_line_takes_the_lock_from_nobody() {
+    for new in [patient, impatient] {
+        explore(move || {
+            let guarded = Arc::new(Guarded { lock: new(), value: UnsafeCell::new(0) });
+            assert!(guarded.lock.try_now(Asked::NEW).is_some());
+            let next = pin!(Enrolment::revocable(&guarded.lock, Asked::NEW));
+            let pending = next.as_ref().poll_at_once(&mut Context::from_waker(Waker::noop())).is_pending();
+            assert!(pending);
+            let other = {
+                let guarded = guarded.clone();
+                thread::spawn(move || guarded.try_turn())
+            };
+            guarded.touch();
+            guarded.lock.unlock();
+            block_on(poll_fn(|cx| next.as_ref().poll_at_once(cx)));
+            guarded.touch();
+            guarded.lock.unlock();
+            other.join().unwrap();
+            assert!(guarded.lock.is_free());
+        });
+    }
+}
+
 #[test]
 fn a_dropped_future_passes_the_lock_on() {
     contend!(2..=3, take_turn, give_up, take_turn);
