@@ -145,7 +145,7 @@ pub(super) mod spinning {
         }
 
         pub(super) fn set(&self, now_ns: u64, level: u16) {
-            let word = Self::tick_at(now_ns) << LEVEL_BITS | level;
+            let word = (Self::tick_at(now_ns) << LEVEL_BITS) | level;
             self.0.store(word, std::sync::atomic::Ordering::Relaxed);
         }
     }
