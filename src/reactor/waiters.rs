@@ -53,8 +53,7 @@ pub(super) struct Waiter {
     waker: Waker,
 }
 
-/// Those beyond the first. Boxed, so that the rare case costs the common one a word only.
-#[expect(clippy::box_collection, reason = "a third of the size of a bare vector")]
+/// Those beyond the first. Boxed, so that the rare case costs the common one a word only, a third of a bare vector.
 pub(super) type More = Option<Box<Vec<Waiter>>>;
 
 /// Those who wait for one direction. Their places are apart: what every event looks at shares a cache line with
