@@ -58,6 +58,8 @@ struct Seen {
     /// Since when it has been seen awake with this tick.
     since: Option<Instant>,
     reported: bool,
+    /// At the last glance.
+    asleep: bool,
 }
 
 impl Base {
@@ -133,6 +135,7 @@ impl Base {
             moved |= has_moved;
             if let Some(stuck_for) = stuck_for {
                 self.rescue(home);
+                self.take_over_inbox(home);
                 if stuck_for >= STUCK && watch.report_once(home.index()) {
                     scheduler.report(&Report::stuck(scheduler, home, stuck_for));
                 }
@@ -164,23 +167,26 @@ impl Base {
         }
         watch.glanced_at.set(at);
         let home = homes[at];
-        if home.sleeper.is_sleeping() {
+        let asleep = home.sleeper.is_sleeping();
+        let ask = asleep && watch.last_asked.get().is_none_or(|last| now - last >= ASK);
+        if ask {
             // Whether it should run is told by a system call: asked less often.
-            if watch.last_asked.get().is_some_and(|last| now - last < ASK) {
-                return false;
-            }
             watch.last_asked.set(Some(now));
+        } else if asleep && watch.saw_asleep(home) {
+            return false;
         }
-        let should_run = !home.sleeper.is_sleeping() || home.reactor.has_events();
+        let should_run = !asleep || ask && home.reactor.has_events();
         let (_, stands_still_for) = watch.compare(home, should_run, now);
-        let helps = stands_still_for.is_some_and(|time| time >= STANDSTILL);
-        if helps {
-            self.rescue(home);
+        watch.see_asleep(home, asleep);
+        let Some(time) = stands_still_for.filter(|time| *time >= STANDSTILL) else { return false };
+        self.rescue(home);
+        if time >= LONG {
+            self.take_over_inbox(home);
         }
-        helps
+        true
     }
 
-    /// Does for a stuck worker what does not need it: its sockets and timers, its queue, closures sent to it to start.
+    /// Does for a worker that stands still what does not need it: its sockets and timers, its queue.
     fn rescue(self, home: &'static Home) {
         {
             let mut wakes = self.here.local().wakes.borrow_mut();
@@ -191,6 +197,11 @@ impl Base {
         if home.queue.len() > self.home().queue.len() {
             home.queue.steal_into(&self.home().queue);
         }
+    }
+
+    /// Takes the closures that were sent to a stuck worker to start. Most were sent for balance, and a coroutine stays where it starts: not
+    /// from one that just waits for its time slice.
+    fn take_over_inbox(self, home: &'static Home) {
         let some_left = home.inbox.pick_out(|link| {
             // SAFETY: the link was taken from an inbox.
             if unsafe { link.as_ref() }.kind() == LinkKind::Record {
@@ -224,11 +235,21 @@ impl Watch {
         let tick = home.tick.load(Relaxed);
         let moved = seen.tick != tick;
         if moved || !awake {
-            *seen = Seen { tick, since: awake.then_some(now), reported: false };
+            *seen = Seen { tick, since: awake.then_some(now), reported: false, ..*seen };
             return (moved, None);
         }
         let since = *seen.since.get_or_insert(now);
         (false, (since < now).then(|| now - since))
+    }
+
+    /// Whether it was asleep at the last glance.
+    fn saw_asleep(&self, home: &Home) -> bool {
+        self.seen.borrow().get(home.index()).is_some_and(|seen| seen.asleep)
+    }
+
+    /// After `compare`.
+    fn see_asleep(&self, home: &Home, asleep: bool) {
+        self.seen.borrow_mut()[home.index()].asleep = asleep;
     }
 
     fn report_once(&self, index: usize) -> bool {
