@@ -58,10 +58,6 @@ pub(crate) enum Suspended {
     Waiting,
 }
 
-/// The lines of a stack that a coroutine touches first, counted from the stack pointer: the frames of the wait, and those of what
-/// is called next, which reach a little further down.
-const STACK_LINES: std::ops::Range<isize> = -2..6;
-
 /// What wakers on other threads use of a record. `repr(C)`: `link` must be first.
 #[derive(Debug)]
 #[repr(C)]
@@ -150,16 +146,10 @@ impl Record {
         }
     }
 
-    /// Tells the processor that the coroutine's stack and its task will be needed soon: its record should be at hand by now.
+    /// Tells the processor that the coroutine's stack will be needed soon: its record should be at hand by now.
     #[inline]
     pub(crate) fn prefetch_stack(&self) {
-        let stack = self.stack_pointer.get() as *const u8;
-        for line in STACK_LINES {
-            prefetch(stack.wrapping_offset(line * 64));
-        }
-        let task: *const u8 = self.task.get().cast();
-        prefetch(task);
-        prefetch(task.wrapping_add(64));
+        prefetch(self.stack_pointer.get() as *const u8);
     }
 
     /// Tells the processor that the record will be needed soon.
