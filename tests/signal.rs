@@ -177,6 +177,9 @@ fn what_was_ignored_before_is_ignored_afterwards() {
 #[test]
 fn the_second_ctrl_c_ends_the_process() {
     let ended = Child::new(common::test_path!()).run("", || {
+        // A shell starts what runs in its background with this signal ignored.
+        // SAFETY: the default action, before anybody else has set one.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         aqueduct::run(|| {
             let pressed = signal::ctrl_c();
             signal::raise(SIGINT).unwrap();

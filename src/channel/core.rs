@@ -107,6 +107,10 @@ impl<T> State<T> {
         self.closed
     }
 
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.receivers.is_empty() && self.senders.is_empty()
+    }
+
     /// Puts a message into the queue if that is all there is to do: nobody waits for one, and there is room. False: the message is
     /// where it was, and `put` is to be asked.
     ///

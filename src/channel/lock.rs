@@ -156,33 +156,43 @@ pub(super) mod spinning {
         /// Until its next look.
         away_ns: u64,
         looks: u32,
+        /// At its last look: the clock is not read while the lock is held.
+        now_ns: u64,
     }
 
     #[cfg(not(any(loom, shuttle)))]
     impl Absence {
         fn begin(contention: &Contention) -> Self {
-            let level = contention.level_at(clock::nanos());
-            Self { level, away_ns: AWAY_NS << (level * LEVEL_SHIFT), looks: 0 }
+            let now_ns = clock::nanos();
+            let level = contention.level_at(now_ns);
+            Self { level, away_ns: AWAY_NS << (level * LEVEL_SHIFT), looks: 0, now_ns }
         }
 
         fn pause(&mut self) {
             if self.looks < LOOKS {
                 let until = clock::nanos() + self.away_ns;
-                while clock::nanos() < until {
+                loop {
+                    self.now_ns = clock::nanos();
+                    if self.now_ns >= until {
+                        break;
+                    }
                     std::hint::spin_loop();
                 }
                 self.away_ns = (2 * self.away_ns).min(AWAY_NS_MOST);
-            } else if self.looks < LOOKS + YIELDS {
-                std::thread::yield_now();
             } else {
-                std::thread::sleep(SLEEP);
+                if self.looks < LOOKS + YIELDS {
+                    std::thread::yield_now();
+                } else {
+                    std::thread::sleep(SLEEP);
+                }
+                self.now_ns = clock::nanos();
             }
             self.looks += 1;
         }
 
         /// The lock has been taken.
         fn end(self, contention: &Contention) {
-            contention.set(clock::nanos(), self.level);
+            contention.set(self.now_ns, self.level);
         }
     }
 
@@ -190,7 +200,7 @@ pub(super) mod spinning {
     #[cfg(any(loom, shuttle))]
     impl Absence {
         fn begin(_: &Contention) -> Self {
-            Self { level: 0, away_ns: 0, looks: 0 }
+            Self { level: 0, away_ns: 0, looks: 0, now_ns: 0 }
         }
 
         fn pause(&mut self) {

@@ -114,7 +114,8 @@ fn whole_ranges(all: &[libc::iovec], bytes: usize) -> usize {
         .count()
 }
 
-fn is_lasting(error: &io::Error) -> bool {
+/// Whether the system will say the same the next time.
+pub(super) fn is_lasting(error: &io::Error) -> bool {
     !matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN | libc::EINTR))
 }
 

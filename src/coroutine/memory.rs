@@ -108,6 +108,14 @@ pub(super) unsafe fn give_back_each(ranges: impl Iterator<Item = Range<usize>>) 
     unsafe { advice::advise_each(ranges, GIVE_BACK) }.0
 }
 
+/// Set once the system has refused to get pages that nobody has touched; never cleared.
+static POPULATE_REFUSED: AtomicBool = AtomicBool::new(cfg!(not(target_os = "linux")));
+
+/// Whether [`populate_below`] gets anything, as far as is known.
+pub(super) fn may_populate() -> bool {
+    !POPULATE_REFUSED.load(Ordering::Relaxed)
+}
+
 /// Gets the pages that end at `ends`, before they are touched: together that costs less than each one's exception. What fails, or
 /// what the system does not know, is left to the exceptions.
 pub(super) fn populate_below(ends: impl Iterator<Item = usize>) {
@@ -115,15 +123,11 @@ pub(super) fn populate_below(ends: impl Iterator<Item = usize>) {
     {
         /// Linux 5.14.
         const MADV_POPULATE_WRITE: libc::c_int = 23;
-        static REFUSED: AtomicBool = AtomicBool::new(false);
-        if REFUSED.load(Ordering::Relaxed) {
-            return;
-        }
         let pages = ends.map(|end| end - page_size()..end);
         // SAFETY: the advice changes no contents and no access rights, whatever is mapped there.
         let (_, outcome) = unsafe { advice::advise_each(pages, MADV_POPULATE_WRITE) };
-        if outcome.is_err() {
-            REFUSED.store(true, Ordering::Relaxed);
+        if outcome.is_err_and(|error| advice::is_lasting(&error)) {
+            POPULATE_REFUSED.store(true, Ordering::Relaxed);
         }
     }
     #[cfg(not(target_os = "linux"))]

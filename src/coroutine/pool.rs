@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //!
-//! - `one-owner`: a spacing is in one list of one pool, or in one [`Stack`].
+//! - `one-owner`: a spacing is in one list of one pool, in one [`Stack`], or in the hands of one caller of `make_ready` or `trim`.
 //! - `room`: both lists have room for every stack of the class, made when a slab is mapped: giving a stack
 //!   back never allocates.
 //!
@@ -130,8 +130,7 @@ impl Pool {
         &POOLS[class.index()]
     }
 
-    /// No user code runs under this lock, and each change is one push or pop, so there is no half-done state
-    /// to be poisoned by.
+    /// No user code runs under this lock, and nothing panics half way through a change: room is made before.
     fn lock(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +206,7 @@ impl Pool {
     /// hold pages.
     fn trim(&self, class: Class, left: &mut usize) -> usize {
         let held = self.lock().touched.len();
-        // No more than there are: one whose pages the system keeps goes back where it was taken from.
+        // No more than there are: one whose pages the system keeps goes back, as if it had been used last.
         let mut count = held.min(*left);
         if count == 0 {
             return held;
@@ -234,7 +233,7 @@ impl Pool {
 impl Shelves {
     /// How many stacks are made ready beside one that is asked for: when many are in use, many will be asked for, most likely.
     fn ahead(&self) -> usize {
-        if !advice::takes_many() {
+        if !advice::takes_many() || !memory::may_populate() {
             return 0;
         }
         let besides: usize = self.fresh_besides.iter().map(Slab::len).sum();

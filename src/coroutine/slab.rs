@@ -28,7 +28,7 @@ const STACKS_MIN: usize = 4;
 /// follows.
 pub(super) const KEPT_FREE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Stacks that have never been handed out: all but the first few of the newest slab.
+/// Stacks that have never been handed out: all but the first few of a slab.
 pub(super) struct Slab {
     rest: Range<usize>,
     spacing: usize,

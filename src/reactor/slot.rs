@@ -271,7 +271,7 @@ pub(super) fn vacate(slot: &'static Slot) -> VecDeque<Waker> {
 #[inline]
 pub(super) fn get(index: u32) -> Option<&'static Slot> {
     let (bucket, offset) = locate(index);
-    // The pollers' own keys lie beyond the table.
+    // The pollers' own keys lie beyond the table; where keys are short, in slots that are only asked for ahead through them.
     TABLE.get(bucket)?.get()?.get(offset)
 }
 

@@ -195,7 +195,7 @@ impl Home {
         self.index.load(Relaxed)
     }
 
-    /// The coroutine that runs; none on the base.
+    /// The coroutine that runs; none on the base. Owner only.
     #[inline]
     pub(crate) fn running(&self) -> Option<&'static Record> {
         // SAFETY: records are never freed.
@@ -205,13 +205,16 @@ impl Home {
     /// Owner only.
     #[inline]
     pub(crate) fn set_running(&self, record: Option<&'static Record>) {
+        // Release pairs with the Acquire of `running_task`: the record was made before.
         self.running
-            .store(record.map_or(ptr::null_mut(), |record| ptr::from_ref(record).cast_mut()), Relaxed);
+            .store(record.map_or(ptr::null_mut(), |record| ptr::from_ref(record).cast_mut()), Release);
     }
 
     /// The task that runs, or null: for comparing. Any thread.
     pub(crate) fn running_task(&self) -> *const Header {
-        self.running().map_or(ptr::null(), Record::task_address)
+        // SAFETY: records are never freed.
+        let record = unsafe { self.running.load(Acquire).as_ref() };
+        record.map_or(ptr::null(), Record::task_address)
     }
 
     /// The worker has gone on to something else. Owner only.

@@ -27,13 +27,13 @@ use std::ptr::{self, NonNull};
 /// What a link is embedded in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkKind {
-    /// The first field of a coroutine record.
+    /// A coroutine record, at its `remote`.
     Record,
     /// The first field of a task header.
     Task,
 }
 
-/// An inbox node; the first field of what it stands for. `repr(C)`: one with more behind it begins as one without.
+/// An inbox node; a field of what it stands for. `repr(C)`: one with more behind it begins as one without.
 #[repr(C)]
 pub(crate) struct Link<R = ()> {
     next: AtomicPtr<Link>,

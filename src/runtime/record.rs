@@ -8,6 +8,7 @@
 //!   Notified ── park ────────────────────────┘   (a wake during the run: give others a turn, then look again)
 //!   Running ── give a turn ──────────────────┘   (`yield_now`; with nobody else ready it just goes on)
 //! ```
+//! `Trimmed` is `Parked`, with the idle part of the stack given back.
 //!
 //! # Invariants
 //! - `type-stable`: records live in blocks that are never freed, and a record never changes its home. So a waker is a bare

@@ -10,7 +10,7 @@
 //! # Invariants
 //! - `owner-writes`: only the owner stores to `slots` and `tail`; everybody else only moves `head` forward.
 //! - `window`: `tail - head <= CAPACITY`, so a slot is overwritten only after `head` has passed it.
-//! - `once`: an item leaves by exactly one successful CAS of `head`.
+//! - `once`: an item leaves by exactly one successful CAS of `head`, or store where there is no thief (`pop_unshared`).
 //!
 //! # Protocol
 //! - push: read `head` (Acquire: pairs with the Release of a thief's CAS, so its reads of the slot came before our

@@ -1,4 +1,4 @@
-//! The sentinel: a sleeping worker that looks after the others (`idle.md`, "The sentinel").
+//! The sentinel, a sleeping worker that looks after the others, and the glances of those that work (`idle.md`, "The sentinel").
 
 use crate::reactor::clock;
 use crate::runtime::Home;
@@ -135,7 +135,9 @@ impl Base {
             moved |= has_moved;
             if let Some(stuck_for) = stuck_for {
                 self.rescue(home);
-                self.take_over_inbox(home);
+                if stuck_for >= LONG {
+                    self.take_over_inbox(home);
+                }
                 if stuck_for >= STUCK && watch.report_once(home.index()) {
                     scheduler.report(&Report::stuck(scheduler, home, stuck_for));
                 }

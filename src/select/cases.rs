@@ -53,8 +53,9 @@ pub trait Case {
     /// A case that was made for a frame is to lie in a future. It has not been enrolled yet.
     fn make_revocable(self: Pin<&mut Self>) {}
 
-    /// Whether nothing is lost when a select looks for a while before it waits in line. At a rendezvous it is to be found there, and what
-    /// is polled is not polled for nothing.
+    /// Whether nothing is lost when a select looks for a while before it waits in line. At a rendezvous it is to be found there, who
+    /// waits already comes first (a future that is told of a message comes for it later than one who looks), and what is polled is
+    /// not polled for nothing.
     fn may_look_ahead(&self) -> bool {
         self.kind() == CaseKind::Disabled
     }
@@ -250,6 +251,13 @@ impl<'a, T, S: Side<T>> InLine<'a, T, S> {
         self.channel.map_or(ptr::null(), |channel| ptr::from_ref(channel.lock()))
     }
 
+    fn may_look_ahead(&self) -> bool {
+        let Some(channel) = self.channel else { return true };
+        let _guard = channel.lock().guard();
+        // SAFETY: the lock is held, and the state not looked at otherwise.
+        channel.is_buffered && unsafe { channel.with_locked(|state| state.nobody_waits()) }
+    }
+
     /// Calls `f` with the channel's state and the place. The lock is held, and the waiter not enrolled.
     fn attempt(&self, f: impl FnOnce(&mut State<T>, &mut Slot<T>) -> bool) -> bool {
         let Some(channel) = self.channel else { return false };
@@ -301,7 +309,7 @@ macro_rules! stand_in_line {
         }
 
         fn may_look_ahead(&self) -> bool {
-            self.line.channel.is_none_or(|channel| channel.is_buffered)
+            self.line.may_look_ahead()
         }
 
         fn prepare(self: Pin<&mut Self>, waker: &Waker) {

@@ -17,7 +17,7 @@
 //! than that to go round it stays a convoy: 0.7 µs a lock in one of three runs of the above.)
 //!
 //! # Invariants
-//! - `locked-is-exclusive`: who sets `LOCKED` has the lock, and only its owner clears it, or leaves it set for whom it hands over to.
+//! - `locked-is-exclusive`: who sets `LOCKED` has the lock, and only its owner clears it. Strict, whoever sees to the line then sets it for whom it hands over to.
 //! - `crowded-while-waiting`: `CROWDED` is set whenever the lock is held and somebody stands in line.
 //! - `one-is-called`: `CALLED` is set while one party has been called, or is about to be, and has neither looked nor gone.
 //! - `strict-or-called`: not both, and `STRICT` only with `CROWDED`. Strict makes the one who was called, by the change that ends that;

@@ -6,7 +6,7 @@
 //! - *handle*: whoever holds the task's handle, one.
 //! - *runner*: whoever holds the task's `Runnable`, or runs it. One party at a time, and one runner is ordered after the other: the
 //!   state word releases at the end of a run and acquires in the wake that makes the next runnable, and the queue that
-//!   the runnable goes through hands that on. So plain cells do.
+//!   the runnable goes through hands that on; that queue alone, where a task woke itself. So plain cells do.
 //! - *shard*: under the lock of the registry shard that the task was entered in.
 //!
 //! # Invariants

@@ -81,6 +81,7 @@ pub(super) fn park_unimpeded(
     let Some(task) = unimpeded(record) else { return false };
     task.set_wait_site(site);
     suspend(home, record, Some(task));
+    task.leave_wait_site();
     true
 }
 
@@ -123,12 +124,13 @@ pub(super) fn give_turn(home: CurrentHome, record: &'static Record, site: &'stat
     let Some(task) = unimpeded(record) else {
         return give_turn_with_care(home, record, site);
     };
-    task.set_wait_site(site);
     if home.local().take_own_turn(home.shared()) {
         return;
     }
+    task.set_wait_site(site);
     task.set_state(TaskState::Ready);
     stand_in_line(home, record);
+    task.leave_wait_site();
     if record.depth.get() > 0 {
         // `nested-waits`: a wake that came meanwhile was for a wait further out.
         record.state.set(State::Notified);
@@ -146,6 +148,9 @@ fn give_turn_with_care(home: CurrentHome, record: &'static Record, site: &'stati
     // Hooks see every turn that is given.
     let hooked = task.is_some_and(|task| task.guarded.get());
     if !hooked && home.local().take_own_turn(home.shared()) {
+        if let Some(task) = task {
+            task.leave_wait_site();
+        }
         return;
     }
     if let Some(task) = task {

@@ -94,7 +94,7 @@ pub(super) fn look_ahead<T>(deadline: Option<Instant>, mut look: impl FnMut() ->
     found
 }
 
-/// Longer than looking ahead takes.
+/// Longer than looking ahead takes, unless a lock is contended.
 const AHEAD: Duration = Duration::from_micros(10);
 
 /// Whether this process may use more than one, as far as was known at the first wait.

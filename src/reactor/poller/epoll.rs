@@ -1,7 +1,7 @@
 //! The Linux poller: a `polling::Poller` that is waited on, and told about ends of streams, through its
 //! descriptor.
 //!
-//! `polling` creates the queue and deletes. Three things we do on its descriptor ourselves:
+//! `polling` creates the queue, adds what notifies, and deletes. Three things we do on its descriptor ourselves:
 //!
 //! - **Waiting** is one `epoll_pwait2` with a nanosecond timeout; `Poller::wait` makes five system calls.
 //!   Kernels before 5.11 (ENOSYS) and filters that do not know the call (EPERM) are met once, and from then
