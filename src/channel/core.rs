@@ -107,8 +107,8 @@ impl<T> State<T> {
         self.closed
     }
 
-    pub(crate) fn nobody_waits(&self) -> bool {
-        self.receivers.is_empty() && self.senders.is_empty()
+    pub(crate) fn nobody_waits(&self, for_a_message: bool) -> bool {
+        if for_a_message { self.receivers.is_empty() } else { self.senders.is_empty() }
     }
 
     /// Puts a message into the queue if that is all there is to do: nobody waits for one, and there is room. False: the message is

@@ -24,6 +24,9 @@ const ASK: Duration = Duration::from_micros(100);
 /// futures / `net::serve`: 3.5 / 2.5 ms without glances while busy, 1.25 / 1.4 ms with 100 us here, 1.2 / 1.2 ms with 50, the
 /// same with 30. Glances every 50 us: 1.6 / 2.2 ms.
 const STANDSTILL: Duration = Duration::from_micros(50);
+/// After so long its queue, too. A worker that maps a slab of stacks takes some 100 us, and its queue then holds what is to start beside it:
+/// with 50 us here, coroutines that talk to each other were spread over the workers more often than not.
+const UNTOUCHED: Duration = Duration::from_micros(200);
 /// After so long without a tick a worker is reported.
 const STUCK: Duration = Duration::from_secs(1);
 
@@ -135,6 +138,7 @@ impl Base {
             moved |= has_moved;
             if let Some(stuck_for) = stuck_for {
                 self.rescue(home);
+                self.take_from_queue(home);
                 if stuck_for >= LONG {
                     self.take_over_inbox(home);
                 }
@@ -182,20 +186,24 @@ impl Base {
         watch.see_asleep(home, asleep);
         let Some(time) = stands_still_for.filter(|time| *time >= STANDSTILL) else { return false };
         self.rescue(home);
+        if time >= UNTOUCHED {
+            self.take_from_queue(home);
+        }
         if time >= LONG {
             self.take_over_inbox(home);
         }
         true
     }
 
-    /// Does for a worker that stands still what does not need it: its sockets and timers, its queue.
+    /// Does for a worker that stands still what does not need it: its sockets and timers.
     fn rescue(self, home: &'static Home) {
-        {
-            let mut wakes = self.here.local().wakes.borrow_mut();
-            // An error is its owner's to report.
-            let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
-        }
-        // The longer queue helps the shorter: whoever helps may be busy itself.
+        let mut wakes = self.here.local().wakes.borrow_mut();
+        // An error is its owner's to report.
+        let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
+    }
+
+    /// Takes half of its queue, if that is the longer one: whoever helps may be busy itself.
+    fn take_from_queue(self, home: &'static Home) {
         if home.queue.len() > self.home().queue.len() {
             home.queue.steal_into(&self.home().queue);
         }

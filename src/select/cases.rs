@@ -197,6 +197,8 @@ impl<S: Send> Send for Option<S> {
 
 /// What a waiter of a channel's case stands in line for.
 trait Side<T>: Sized {
+    const RECEIVES: bool;
+
     /// # Safety
     /// As [`WaitQueue::push_back`](crate::wait::queue::WaitQueue::push_back).
     unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList);
@@ -205,6 +207,8 @@ trait Side<T>: Sized {
 }
 
 impl<T> Side<T> for Target<T> {
+    const RECEIVES: bool = true;
+
     // SAFETY: asks what the trait does.
     unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, _: &mut WakeList) {
         // SAFETY: the caller's promise.
@@ -217,6 +221,8 @@ impl<T> Side<T> for Target<T> {
 }
 
 impl<T> Side<T> for Offer<T> {
+    const RECEIVES: bool = false;
+
     // SAFETY: asks what the trait does.
     unsafe fn enrol(state: &mut State<T>, waiter: &Waiter<Self>, wakes: &mut WakeList) {
         // SAFETY: the caller's promise.
@@ -255,7 +261,7 @@ impl<'a, T, S: Side<T>> InLine<'a, T, S> {
         let Some(channel) = self.channel else { return true };
         let _guard = channel.lock().guard();
         // SAFETY: the lock is held, and the state not looked at otherwise.
-        channel.is_buffered && unsafe { channel.with_locked(|state| state.nobody_waits()) }
+        channel.is_buffered && unsafe { channel.with_locked(|state| state.nobody_waits(S::RECEIVES)) }
     }
 
     /// Calls `f` with the channel's state and the place. The lock is held, and the waiter not enrolled.

@@ -57,6 +57,7 @@ impl Tasks for Aqueduct {
 impl Coroutines for Aqueduct {
     type Lock = Mutex;
 
+    #[inline(always)]
     fn yield_now() {
         aqueduct::yield_now();
     }

@@ -57,6 +57,7 @@ impl Tasks for May {
 impl Coroutines for May {
     type Lock = MayMutex;
 
+    #[inline(always)]
     fn yield_now() {
         may::coroutine::yield_now();
     }
