@@ -189,6 +189,7 @@ fn starve(start: impl FnOnce(TcpListener)) {
         client.connect(&address.into()).unwrap();
     }
     let (before, start) = (cpu_time(), Instant::now());
+    // The span whose CPU time is measured.
     std::thread::sleep(Duration::from_secs(2));
     let share = (cpu_time() - before).as_secs_f64() / start.elapsed().as_secs_f64();
     assert!(share < 0.05, "{:.1} % CPU while starved", share * 100.0);

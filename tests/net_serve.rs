@@ -33,6 +33,7 @@ fn ask(stream: &mut TcpStream, message: &[u8]) {
 /// Waits until `condition` holds; the watchdog of the test bounds it.
 fn until(condition: impl Fn() -> bool) {
     while !condition() {
+        // What others' counters say can only be looked at.
         aqueduct::blocking(|| std::thread::sleep(Duration::from_millis(1))).wait();
     }
 }
@@ -383,6 +384,7 @@ fn the_handler_is_never_called_in_vain() {
             for stream in &mut streams {
                 ask(stream, &pattern(16 * burst, burst as u64));
             }
+            // Idle for longer than the read timeout, which is not to count between two messages.
             aqueduct::blocking(|| std::thread::sleep(Duration::from_millis(40))).wait();
         }
         assert_eq!(server.shutdown(soon()).stats.errors, 0);

@@ -3,7 +3,7 @@
 mod common;
 
 use aqueduct::net::{TcpListener, TcpStream};
-use aqueduct::{Runtime, spawn_local};
+use aqueduct::{Runtime, spawn_local, yield_now_async};
 use futures::io::AsyncReadExt;
 use futures::{FutureExt, pin_mut};
 use std::io::Write;
@@ -59,4 +59,30 @@ fn time_one(runtime: &Runtime, listener: &TcpListener) -> Duration {
     let read = reading.join().unwrap();
     free.store(true, Ordering::Release);
     read - written
+}
+
+/// The other worker never runs out of work: then nobody sleeps who could look after the stuck one.
+#[test]
+fn the_socket_of_a_stuck_worker_is_served_by_a_busy_one() {
+    let _watchdog = common::watchdog!(60);
+    let runtime = Runtime::builder().workers(2).on_report(|_| {}).build().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    // One for each worker: whichever gets stuck, the other turns round and round.
+    let busy: Vec<_> = (0..2)
+        .map(|_| {
+            let ended = ended.clone();
+            runtime.spawn(async move {
+                while !ended.load(Ordering::Acquire) {
+                    yield_now_async().await;
+                }
+            })
+        })
+        .collect();
+    let mut times: Vec<Duration> = (0..7).map(|_| time_one(&runtime, &listener)).collect();
+    ended.store(true, Ordering::Release);
+    busy.into_iter().for_each(|task| task.join().unwrap());
+    times.sort_unstable();
+    println!("from the write to the read: {times:.2?}");
+    assert!(times[3] < BOUND, "{times:?}");
 }

@@ -261,6 +261,7 @@ fn a_stuck_worker_is_reported_by_task_name_once() {
         "{text}"
     );
     assert!(text.contains("tests/sched_steal.rs:"), "{text}");
+    // Looks go on every millisecond; that nothing more comes of them can only be waited out.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(reports.all().len(), 1, "once: {:?}", reports.all());
     drop(stuck);
@@ -294,6 +295,7 @@ fn nobody_wakes_when_nobody_runs() {
             std::mem::replace(&mut last, total()) == last
         });
         let before = total();
+        // The span in which nobody is to wake.
         std::thread::sleep(Duration::from_secs(1));
         let woken = total() - before;
         assert!(woken <= 2, "idle workers woke {woken} times in a second");

@@ -138,7 +138,7 @@ pub(super) mod spinning {
 
         /// The level of one who finds the lock held now.
         pub(super) fn level_at(&self, now_ns: u64) -> u16 {
-            let word = self.0.load(std::sync::atomic::Ordering::Relaxed);
+            let word = self.0.load(Relaxed);
             let (tick, level) = (word >> LEVEL_BITS, word & ((1 << LEVEL_BITS) - 1));
             let since = Self::tick_at(now_ns).wrapping_sub(tick) & ((1 << TICK_BITS) - 1);
             if since <= TICKS_SOON { (level + 1).min(LEVELS) } else { 0 }
@@ -146,7 +146,7 @@ pub(super) mod spinning {
 
         pub(super) fn set(&self, now_ns: u64, level: u16) {
             let word = (Self::tick_at(now_ns) << LEVEL_BITS) | level;
-            self.0.store(word, std::sync::atomic::Ordering::Relaxed);
+            self.0.store(word, Relaxed);
         }
     }
 

@@ -30,8 +30,15 @@ pub(super) fn refuse_many() {
     REFUSED.store(true, Ordering::Relaxed);
 }
 
-/// Gives the advice on each range, from the first on, and stops at the first that the system refuses. Returns how many took it, and
-/// why not more.
+/// What to do about a range for which the system refuses the advice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Nothing is asked for those behind it.
+    Stops,
+    IsSkipped,
+}
+
+/// Gives the advice on each range, from the first on. Returns how many took it, and why not more: the last refusal.
 ///
 /// # Safety
 ///
@@ -39,19 +46,28 @@ pub(super) fn refuse_many() {
 pub(super) unsafe fn advise_each(
     mut ranges: impl Iterator<Item = Range<usize>>,
     advice: libc::c_int,
+    refused: Refused,
 ) -> (usize, io::Result<()>) {
-    let mut done = 0;
+    let (mut taken, mut outcome) = (0, Ok(()));
     loop {
         let mut batch = Batch::EMPTY;
         batch.fill(&mut ranges);
         if batch.length == 0 {
-            return (done, Ok(()));
+            return (taken, outcome);
         }
-        // SAFETY: the caller's promise.
-        let (count, outcome) = unsafe { batch.advise(advice) };
-        done += count;
-        if outcome.is_err() {
-            return (done, outcome);
+        let mut from = 0;
+        while from < batch.length {
+            // SAFETY: the caller's promise.
+            let (count, error) = unsafe { batch.advise(from, advice) };
+            taken += count;
+            from += count;
+            if let Err(error) = error {
+                outcome = Err(error);
+                if refused == Refused::Stops {
+                    return (taken, outcome);
+                }
+                from += 1;
+            }
         }
     }
 }
@@ -73,11 +89,13 @@ impl Batch {
         }
     }
 
+    /// Gives the advice from the range at `from` up to the first that the system refuses.
+    ///
     /// # Safety
     ///
     /// As [`advise_each`].
-    unsafe fn advise(&self, advice: libc::c_int) -> (usize, io::Result<()>) {
-        let all = &self.vector[..self.length];
+    unsafe fn advise(&self, from: usize, advice: libc::c_int) -> (usize, io::Result<()>) {
+        let all = &self.vector[from..self.length];
         let mut refusal = None;
         let mut done = 0;
         if all.len() > 1 && takes_many() {
@@ -136,6 +154,9 @@ unsafe fn advise_together(all: &[libc::iovec], advice: libc::c_int) -> io::Resul
     usize::try_from(bytes).map_err(|_| io::Error::last_os_error())
 }
 
+/// # Safety
+///
+/// As [`advise_each`].
 #[cfg(not(target_os = "linux"))]
 unsafe fn advise_together(_all: &[libc::iovec], _advice: libc::c_int) -> io::Result<usize> {
     Err(io::Error::from_raw_os_error(libc::ENOSYS))

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use super::advice;
+use super::advice::{self, Refused};
 use super::{limits, memory};
 
 /// Bytes of a guard: a multiple of every page size in use (4, 16 and 64 KiB). Wide, because a function of
@@ -76,7 +76,7 @@ pub(super) fn refuse_marks() {
 fn mark(guards: impl Iterator<Item = Range<usize>>) -> (usize, io::Result<()>) {
     // SAFETY: each range is the low end of a spacing of a slab that is not handed out yet; nothing lives
     // there.
-    unsafe { advice::advise_each(guards, MADV_GUARD_INSTALL) }
+    unsafe { advice::advise_each(guards, MADV_GUARD_INSTALL, Refused::Stops) }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::advice;
+use super::advice::{self, Refused};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const MAP_FLAGS: libc::c_int =
@@ -97,15 +97,15 @@ pub(super) fn forbid_huge_pages(range: &Range<usize>) {
     let _ = range;
 }
 
-/// Returns the pages of each range to the system, up to the first range whose pages it keeps, as it does with locked memory. Returns how many it took;
-/// on Linux they read as zero afterwards.
+/// Returns the pages of each range to the system, but for ranges whose pages it keeps, as it does with locked memory. Returns of
+/// how many it took them; on Linux they read as zero afterwards.
 ///
 /// # Safety
 ///
 /// The ranges are whole pages of slabs, and nobody needs what is in them.
 pub(super) unsafe fn give_back_each(ranges: impl Iterator<Item = Range<usize>>) -> usize {
     // SAFETY: the caller's promise; guards in the ranges stay.
-    unsafe { advice::advise_each(ranges, GIVE_BACK) }.0
+    unsafe { advice::advise_each(ranges, GIVE_BACK, Refused::IsSkipped) }.0
 }
 
 /// Set once the system has refused to get pages that nobody has touched; never cleared.
@@ -125,7 +125,7 @@ pub(super) fn populate_below(ends: impl Iterator<Item = usize>) {
         const MADV_POPULATE_WRITE: libc::c_int = 23;
         let pages = ends.map(|end| end - page_size()..end);
         // SAFETY: the advice changes no contents and no access rights, whatever is mapped there.
-        let (_, outcome) = unsafe { advice::advise_each(pages, MADV_POPULATE_WRITE) };
+        let (_, outcome) = unsafe { advice::advise_each(pages, MADV_POPULATE_WRITE, Refused::Stops) };
         if outcome.is_err_and(|error| advice::is_lasting(&error)) {
             POPULATE_REFUSED.store(true, Ordering::Relaxed);
         }

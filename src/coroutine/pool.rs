@@ -66,6 +66,8 @@ struct Shelves {
     fresh_besides: Vec<Slab>,
     /// Stacks ever cut, wherever they are now.
     total: usize,
+    /// Slabs being mapped, and stacks being trimmed or made ready: who meets a limit meanwhile waits for them.
+    away: usize,
 }
 
 /// A stack of the class: the one most recently given back if there is one, otherwise a new one.
@@ -122,6 +124,7 @@ impl Pool {
             fresh: Slab::EMPTY,
             fresh_besides: Vec::new(),
             total: 0,
+            away: 0,
         };
         Self { shelves: Mutex::new(shelves) }
     }
@@ -137,8 +140,8 @@ impl Pool {
 
     fn acquire(&self, class: Class, ahead: Ahead) -> io::Result<Stack> {
         let mut shelves = self.lock();
-        if let Some(top) = shelves.touched.pop_back() {
-            return Ok(Stack::new(top, class, true));
+        if let Some(stack) = shelves.take_touched(class) {
+            return Ok(stack);
         }
         let ahead = match ahead {
             Ahead::AsUsed => shelves.ahead(),
@@ -148,6 +151,7 @@ impl Pool {
             Some(top) if ahead == 0 => Ok(Stack::new(top, class, false)),
             Some(top) => Ok(self.make_ready(shelves, top, ahead, class)),
             None => {
+                shelves.away += 1;
                 drop(shelves);
                 self.acquire_from_new_slab(class)
             }
@@ -159,15 +163,27 @@ impl Pool {
     fn acquire_from_new_slab(&self, class: Class) -> io::Result<Stack> {
         let grown = Slab::map(class);
         let mut shelves = self.lock();
+        shelves.away -= 1;
         let error = match grown {
             Ok(slab) => return Ok(Stack::new(shelves.add(slab), class, false)),
             Err(error) => error,
         };
         // What others got, or gave back, before the limit was met.
-        if let Some(top) = shelves.touched.pop_back() {
-            return Ok(Stack::new(top, class, true));
+        loop {
+            if let Some(stack) = shelves.take_touched(class) {
+                return Ok(stack);
+            }
+            if let Some(top) = shelves.take_untouched() {
+                return Ok(Stack::new(top, class, false));
+            }
+            if shelves.away == 0 {
+                return Err(error.into());
+            }
+            drop(shelves);
+            // A system call or two of another's.
+            std::thread::yield_now();
+            shelves = self.lock();
         }
-        shelves.take_untouched().map(|top| Stack::new(top, class, false)).ok_or_else(|| error.into())
     }
 
     /// Gets the first page of a stack that was just taken and of up to `ahead` more, outside the lock. Those are touched then, and are
@@ -187,10 +203,13 @@ impl Pool {
             tops[count] = top;
             count += 1;
         }
+        shelves.away += count - 1;
         drop(shelves);
         let tops = &tops[..count];
         memory::populate_below(tops.iter().map(|top| top.get()));
-        self.lock().touched.extend(tops[1..].iter().rev());
+        let mut shelves = self.lock();
+        shelves.away -= count - 1;
+        shelves.touched.extend(tops[1..].iter().rev());
         Stack::new(first, class, true)
     }
 
@@ -199,6 +218,7 @@ impl Pool {
         let mut shelves = self.lock();
         let count = room.len().min(shelves.touched.len());
         room.iter_mut().zip(shelves.touched.drain(..count)).for_each(|(to, top)| *to = top);
+        shelves.away += count;
         &room[..count]
     }
 
@@ -223,8 +243,13 @@ impl Pool {
             // SAFETY: `one-owner`: they were taken from the pool, so they are in no `Stack`; by `quiet` nothing is on them.
             let given = unsafe { memory::give_back_each(ranges) };
             let mut shelves = self.lock();
-            shelves.clean.extend(&batch[..given]);
-            shelves.touched.extend(&batch[given..]);
+            shelves.away -= batch.len();
+            if given == batch.len() {
+                shelves.clean.extend(batch);
+            } else {
+                // Locked ones are among them.
+                shelves.touched.extend(batch);
+            }
         }
         self.lock().touched.len()
     }
@@ -239,6 +264,11 @@ impl Shelves {
         let besides: usize = self.fresh_besides.iter().map(Slab::len).sum();
         let idle = self.touched.len() + self.clean.len() + self.fresh.len() + besides;
         ((self.total - idle) / IN_USE_FOR_EACH_AHEAD).min(AHEAD_MAX)
+    }
+
+    /// The stack most recently given back.
+    fn take_touched(&mut self, class: Class) -> Option<Stack> {
+        self.touched.pop_back().map(|top| Stack::new(top, class, true))
     }
 
     /// A stack that holds no pages.

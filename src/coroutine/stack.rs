@@ -126,13 +126,15 @@ impl Extent {
     }
 }
 
-/// Returns the pages of ranges that [`Extent::idle_below`] gave to the system. Those behind the first that it does not take (locked ones) stay.
+/// Returns the pages of ranges that [`Extent::idle_below`] gave to the system, which does not take locked ones. Returns of how
+/// many ranges it took them.
 ///
 /// # Safety
 ///
 /// Each stack is that of a coroutine of this thread that is suspended, and the `sp` was what
 /// [`stack_pointer`](super::stack_pointer) returned in the function that called
-/// [`suspend`](super::Suspender::suspend): its stack pointer now lies less than the margin below `sp`. None of them has run since the range was asked for.
+/// [`suspend`](super::Suspender::suspend): its stack pointer now lies less than the margin below `sp`. None of
+/// them has run since the range was asked for.
 pub(crate) unsafe fn trim_below(ranges: impl Iterator<Item = Range<usize>>) -> usize {
     // SAFETY: by the caller's promise every live byte of the suspended coroutines lies above these ranges, and they do not run.
     unsafe { memory::give_back_each(ranges) }

@@ -89,6 +89,7 @@ pub(crate) struct Local {
     /// Cancelled coroutines that wait on, because they may be unwinding: while a neighbour is suspended in a destructor that
     /// runs during an unwind, the thread reads as panicking and nobody can tell. They look again when it no longer does.
     held: RefCell<Vec<&'static Record>>,
+    /// Whether there are any: asked after each switch, where a borrow more would be felt.
     holds: Cell<bool>,
     pub(crate) trim: crate::runtime::trim::Trim,
     pub(crate) watch: crate::runtime::sentinel::Watch,

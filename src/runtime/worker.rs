@@ -317,10 +317,8 @@ impl Base {
 
     #[cold]
     fn new_loop(self, lane: Lane) -> io::Result<&'static Record> {
-        let stack = match Home::only_one_driven() {
-            true => coroutine::acquire_alone(lane.class)?,
-            false => coroutine::acquire(lane.class)?,
-        };
+        let acquire = if Home::only_one_driven() { coroutine::acquire_alone } else { coroutine::acquire };
+        let stack = acquire(lane.class)?;
         if self.here.local().watch.starved_in_row.get() > 0 {
             // Whoever is still short says so again.
             self.scheduler().short_of_stacks.store(false, Relaxed);

@@ -11,12 +11,9 @@ use crate::channel::slot::{Place, Slot};
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 use crate::wait::queue::{Claim, Waiter, WaiterState, WakeList};
 use std::fmt;
-use std::future::Future;
-use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::task::{Context, Waker};
 
 /// How a case is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -528,93 +525,7 @@ impl<T> Drop for SendCase<'_, T> {
     }
 }
 
-impl<R> Outcome for Slot<R> {
-    type Output = R;
-
-    fn vacant() -> Self {
-        Self::EMPTY
-    }
-
-    #[inline]
-    fn take(&mut self) -> R {
-        Slot::take(self)
-    }
-}
-
-/// Any future.
-pub struct FutureCase<'a, F: Future> {
-    future: Option<F>,
-    output: &'a mut Slot<F::Output>,
-    _pinned: PhantomPinned,
-}
-
-impl<'a, F: Future> FutureCase<'a, F> {
-    #[doc(hidden)]
-    pub fn new(future: F, output: &'a mut Slot<F::Output>, enabled: bool) -> Self {
-        Self::of(enabled.then_some(future), output)
-    }
-
-    pub(crate) fn of(future: Option<F>, output: &'a mut Slot<F::Output>) -> Self {
-        Self { future, output, _pinned: PhantomPinned }
-    }
-}
-
-impl<F: Future> Case for FutureCase<'_, F> {
-    fn kind(&self) -> CaseKind {
-        if self.future.is_some() { CaseKind::Foreign } else { CaseKind::Disabled }
-    }
-
-    fn try_now(self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
-        // SAFETY: a structural projection: `future` is pinned, `output` is not.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: as above.
-        let future = unsafe { Pin::new_unchecked(&mut this.future) };
-        let Some(future) = future.as_pin_mut() else { return false };
-        match future.poll(cx) {
-            Poll::Ready(output) => {
-                this.output.fill(output);
-                true
-            }
-            Poll::Pending => false,
-        }
-    }
-}
-
-/// A timer of [`time::after`](crate::time::after) and its like.
-pub struct TimerCase<'a> {
-    alarm: Option<&'a dyn Alarm>,
-    fired: &'a mut Slot<Instant>,
-}
-
-/// What a timer case polls.
-pub trait Alarm: Sync {
-    /// Ready with the moment for which it was set.
-    fn poll_alarm(&self, cx: &mut Context<'_>) -> Poll<Instant>;
-}
-
-impl<'a> TimerCase<'a> {
-    pub(crate) fn new(alarm: Option<&'a dyn Alarm>, fired: &'a mut Slot<Instant>) -> Self {
-        Self { alarm, fired }
-    }
-}
-
-impl Case for TimerCase<'_> {
-    fn kind(&self) -> CaseKind {
-        if self.alarm.is_some() { CaseKind::Timer } else { CaseKind::Disabled }
-    }
-
-    fn try_now(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
-        let Some(alarm) = self.alarm else { return false };
-        match alarm.poll_alarm(cx) {
-            Poll::Ready(moment) => {
-                self.fired.fill(moment);
-                true
-            }
-            Poll::Pending => false,
-        }
-    }
-}
-
+/// What can be said of a case without taking a lock.
 macro_rules! opaque_debug {
     ($($name:ident [$($generics:tt)*] [$($arguments:tt)*]),* $(,)?) => {$(
         impl<$($generics)*> fmt::Debug for $name<$($arguments)*> {
@@ -628,6 +539,6 @@ macro_rules! opaque_debug {
 opaque_debug!(
     ReceiveCase [T] ['_, T],
     SendCase [T] ['_, T],
-    FutureCase [F: Future] ['_, F],
-    TimerCase [] ['_],
 );
+
+pub(super) use opaque_debug;

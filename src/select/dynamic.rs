@@ -1,8 +1,9 @@
 //! A select over any number of cases.
 
 use crate::channel::SendError;
-use crate::select::cases::{Case, FutureCase, Outcome, Patience, Receive, Send, SendCase, vacant};
+use crate::select::cases::{Case, Outcome, Patience, Receive, Send, SendCase, vacant};
 use crate::select::engine::{Cases, Engine};
+use crate::select::polled::FutureCase;
 use crate::time::deadline_after;
 use crate::wait::{committed, poll_budget, yield_if_spent};
 use std::fmt;

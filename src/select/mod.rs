@@ -5,15 +5,16 @@ mod cases;
 mod dynamic;
 mod engine;
 mod macros;
+mod polled;
 #[cfg(all(test, loom))]
 mod tests;
 
 #[doc(hidden)]
-pub use cases::{Alarm, Case, CaseKind, FutureCase, Outcome, ReceiveCase, Received, SendCase, Sent, vacant};
-pub use cases::{Receive, Send, TimerCase};
+pub use cases::{Case, CaseKind, Outcome, Receive, ReceiveCase, Received, Send, SendCase, Sent, vacant};
 pub use dynamic::Select;
 #[doc(hidden)]
 pub use engine::Cases;
+pub use polled::{Alarm, FutureCase, TimerCase};
 
 use crate::wait::{committed, poll_budget, yield_if_spent};
 use cases::Patience;

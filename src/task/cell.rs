@@ -56,8 +56,10 @@ pub(crate) struct VTable {
     /// Where the result lies, from the header on.
     result: usize,
     /// Drops the result of a task that has completed.
+    // SAFETY: asks what the table asks, and that the result has not been taken.
     discard: unsafe fn(NonNull<Header>),
     /// Frees a task whose result is gone.
+    // SAFETY: asks what the table asks, and that nobody has a reference to the task any more.
     free: unsafe fn(NonNull<Header>),
 }
 

@@ -68,6 +68,7 @@ impl Process {
             if Instant::now() > deadline {
                 return Err(self.failed(&format!("was not ready after {START:?}")));
             }
+            // Another program's start can only be looked at.
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())

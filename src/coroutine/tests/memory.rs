@@ -122,7 +122,7 @@ fn advice_reaches_each_range_where_each_costs_a_call() {
 }
 
 #[test]
-fn advice_stops_at_the_first_range_that_refuses() {
+fn a_range_that_refuses_is_skipped_or_the_last() {
     let page = memory::page_size();
     let range = memory::map(10 * page).expect("memory");
     let hole = range.start + 5 * page;
@@ -130,7 +130,9 @@ fn advice_stops_at_the_first_range_that_refuses() {
     unsafe {
         memory::unmap(hole..hole + page);
         let pages = range.clone().step_by(page).map(|start| start..start + page);
-        assert_eq!(memory::give_back_each(pages), 5);
+        assert_eq!(memory::give_back_each(pages.clone()), 9);
+        let (count, outcome) = advice::advise_each(pages, libc::MADV_DONTNEED, advice::Refused::Stops);
+        assert_eq!((count, outcome.is_err()), (5, true));
         memory::unmap(range.start..hole);
         memory::unmap(hole + page..range.end);
     }

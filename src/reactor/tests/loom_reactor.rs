@@ -109,6 +109,12 @@ impl Source {
         Arc::new(Self { readiness, awaited: Awaited::new(), waiter: Mutex::new(None), arrived, ended })
     }
 
+    /// A thread that does something to it.
+    fn beside(self: &Arc<Self>, f: impl FnOnce(&Self) + 'static) -> thread::JoinHandle<()> {
+        let source = self.clone();
+        thread::spawn(move || f(&source))
+    }
+
     /// `Slot::deliver`, and the waking after it.
     fn deliver(&self, tail: bool) {
         let waiter = {
@@ -172,15 +178,12 @@ impl Source {
 fn readiness_reported_during_an_operation_is_not_cleared() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = {
-            let source = source.clone();
-            thread::spawn(move || {
-                for _ in 0..2 {
-                    source.arrived.fetch_add(1, Relaxed);
-                    source.deliver(false);
-                }
-            })
-        };
+        let peer = source.beside(|source| {
+            for _ in 0..2 {
+                source.arrived.fetch_add(1, Relaxed);
+                source.deliver(false);
+            }
+        });
         source.read_all(2);
         peer.join().unwrap();
     });
@@ -191,14 +194,11 @@ fn readiness_reported_during_an_operation_is_not_cleared() {
 fn the_end_is_found_after_a_short_read() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = {
-            let source = source.clone();
-            thread::spawn(move || {
-                source.arrived.fetch_add(1, Relaxed);
-                source.ended.store(1, Relaxed);
-                source.deliver(true);
-            })
-        };
+        let peer = source.beside(|source| {
+            source.arrived.fetch_add(1, Relaxed);
+            source.ended.store(1, Relaxed);
+            source.deliver(true);
+        });
         let mut taken = 0;
         while !loom::future::block_on(poll_fn(|cx| source.poll_read(&mut taken, cx))) {}
         assert_eq!(taken, 1);
@@ -212,23 +212,17 @@ fn the_end_is_found_after_a_short_read() {
 fn the_directions_do_not_disturb_each_other() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = {
-            let source = source.clone();
-            thread::spawn(move || {
-                source.arrived.fetch_add(1, Relaxed);
-                source.deliver(false);
-            })
-        };
-        let writer = {
-            let source = source.clone();
-            thread::spawn(move || {
-                let seen = source.readiness.load(Direction::Write);
-                // The room comes with the event, which may be the one that the attempt missed.
-                if source.arrived.load(Relaxed) == 0 {
-                    source.readiness.clear(Direction::Write, seen);
-                }
-            })
-        };
+        let peer = source.beside(|source| {
+            source.arrived.fetch_add(1, Relaxed);
+            source.deliver(false);
+        });
+        let writer = source.beside(|source| {
+            let seen = source.readiness.load(Direction::Write);
+            // The room comes with the event, which may be the one that the attempt missed.
+            if source.arrived.load(Relaxed) == 0 {
+                source.readiness.clear(Direction::Write, seen);
+            }
+        });
         source.read_all(1);
         peer.join().unwrap();
         writer.join().unwrap();
@@ -260,10 +254,7 @@ impl Source {
 fn whoever_has_left_has_no_waker_there() {
     explore(|| {
         let source = Source::new();
-        let peer = {
-            let source = source.clone();
-            thread::spawn(move || source.deliver(false))
-        };
+        let peer = source.beside(|source| source.deliver(false));
         source.wait_and_leave(Waker::noop());
         assert!(source.waiter.lock().unwrap().is_none(), "the waker was left behind");
         peer.join().unwrap();
