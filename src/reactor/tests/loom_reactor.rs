@@ -110,8 +110,8 @@ impl Source {
     }
 
     /// A thread that does something to it.
-    fn beside(self: &Arc<Self>, f: impl FnOnce(&Self) + 'static) -> thread::JoinHandle<()> {
-        let source = self.clone();
+    fn beside(source: &Arc<Self>, f: impl FnOnce(&Self) + 'static) -> thread::JoinHandle<()> {
+        let source = source.clone();
         thread::spawn(move || f(&source))
     }
 
@@ -178,7 +178,7 @@ impl Source {
 fn readiness_reported_during_an_operation_is_not_cleared() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = source.beside(|source| {
+        let peer = Source::beside(&source, |source| {
             for _ in 0..2 {
                 source.arrived.fetch_add(1, Relaxed);
                 source.deliver(false);
@@ -194,7 +194,7 @@ fn readiness_reported_during_an_operation_is_not_cleared() {
 fn the_end_is_found_after_a_short_read() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = source.beside(|source| {
+        let peer = Source::beside(&source, |source| {
             source.arrived.fetch_add(1, Relaxed);
             source.ended.store(1, Relaxed);
             source.deliver(true);
@@ -212,11 +212,11 @@ fn the_end_is_found_after_a_short_read() {
 fn the_directions_do_not_disturb_each_other() {
     explore_bounded(3, || {
         let source = Source::new();
-        let peer = source.beside(|source| {
+        let peer = Source::beside(&source, |source| {
             source.arrived.fetch_add(1, Relaxed);
             source.deliver(false);
         });
-        let writer = source.beside(|source| {
+        let writer = Source::beside(&source, |source| {
             let seen = source.readiness.load(Direction::Write);
             // The room comes with the event, which may be the one that the attempt missed.
             if source.arrived.load(Relaxed) == 0 {
@@ -254,7 +254,7 @@ impl Source {
 fn whoever_has_left_has_no_waker_there() {
     explore(|| {
         let source = Source::new();
-        let peer = source.beside(|source| source.deliver(false));
+        let peer = Source::beside(&source, |source| source.deliver(false));
         source.wait_and_leave(Waker::noop());
         assert!(source.waiter.lock().unwrap().is_none(), "the waker was left behind");
         peer.join().unwrap();
