@@ -133,13 +133,13 @@ fn a_thousand_handlers_of_one_loop_are_spread() {
     let runtime = common::runtime(2);
     dog.watch(&runtime);
     let gate = Latch::new();
-    let threads = Arc::new(Mutex::new(HashMap::<u64, usize>::new()));
-    let (shut, counts) = (gate.clone(), threads.clone());
+    let threads = Arc::new(Mutex::new(vec![None; 1_000]));
+    let (shut, started) = (gate.clone(), threads.clone());
     let accepting = runtime.go(move || {
-        let start = |_| {
-            let (shut, counts) = (shut.clone(), counts.clone());
+        let start = |i: usize| {
+            let (shut, started) = (shut.clone(), started.clone());
             let handler = aqueduct::go(move || {
-                *counts.lock().unwrap().entry(thread_id()).or_default() += 1;
+                started.lock().unwrap()[i] = Some(thread_id());
                 shut.wait();
             });
             // As `accept` does.
@@ -149,9 +149,13 @@ fn a_thousand_handlers_of_one_loop_are_spread() {
         (0..1_000).map(start).collect::<Vec<_>>()
     });
     let handlers = accepting.join().unwrap();
-    until(|| threads.lock().unwrap().values().sum::<usize>() == 1_000);
-    let counts: Vec<usize> = threads.lock().unwrap().values().copied().collect();
-    assert!(counts.iter().all(|count| *count <= 650), "{counts:?}");
+    until(|| threads.lock().unwrap().iter().all(Option::is_some));
+    let threads: Vec<u64> = threads.lock().unwrap().iter().copied().flatten().collect();
+    let first = threads.iter().filter(|thread| **thread == threads[0]).count();
+    assert!((350..=650).contains(&first), "{first} with the first worker");
+    // In a pipeline of as many stages, the messages that go from one worker to the other.
+    let apart = threads.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(apart <= 125, "{apart} of 999 neighbours are apart");
     gate.open();
     handlers.into_iter().for_each(|handler| handler.join().unwrap());
 }

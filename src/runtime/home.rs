@@ -93,7 +93,8 @@ pub(crate) struct Local {
     holds: Cell<bool>,
     pub(crate) trim: crate::runtime::trim::Trim,
     pub(crate) watch: crate::runtime::sentinel::Watch,
-    pub(crate) start_limit: Cell<usize>,
+    pub(crate) balance: crate::runtime::balance::Balance,
+    pub(crate) linger: crate::runtime::linger::Linger,
     /// Numbers for tasks: the next, and the end of what has been taken.
     ids: Cell<(u64, u64)>,
     /// When the poller was last asked.
@@ -149,7 +150,8 @@ impl Home {
                 holds: Cell::new(false),
                 trim: crate::runtime::trim::Trim::default(),
                 watch: crate::runtime::sentinel::Watch::default(),
-                start_limit: Cell::new(0),
+                balance: crate::runtime::balance::Balance::default(),
+                linger: crate::runtime::linger::Linger::default(),
                 ids: Cell::new((0, 0)),
                 polled: Cell::new(None),
                 borrowers: crate::executor::Borrowers::default(),

@@ -10,6 +10,7 @@
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
 
+mod balance;
 pub(crate) mod builder;
 pub(crate) mod current;
 mod dump;
@@ -22,6 +23,7 @@ pub(crate) mod home;
 mod idle;
 mod inbox;
 mod injector;
+mod linger;
 mod local;
 pub(crate) mod memory;
 mod ready;

@@ -24,8 +24,9 @@ const ASK: Duration = Duration::from_micros(100);
 /// futures / `net::serve`: 3.5 / 2.5 ms without glances while busy, 1.25 / 1.4 ms with 100 us here, 1.2 / 1.2 ms with 50, the
 /// same with 30. Glances every 50 us: 1.6 / 2.2 ms.
 const STANDSTILL: Duration = Duration::from_micros(50);
-/// After so long its queue, too. A worker that maps a slab of stacks takes some 100 us, and its queue then holds what is to start beside it:
-/// with 50 us here, coroutines that talk to each other were spread over the workers more often than not.
+/// A queue that has been left alone for so long is shared out. A coroutine stays where it starts, and those that talk to each other are
+/// started together: with 50 us here they were spread over the workers more often than not, because a worker that maps a slab
+/// of stacks takes 100 to 400 us.
 const UNTOUCHED: Duration = Duration::from_micros(200);
 /// After so long without a tick a worker is reported.
 const STUCK: Duration = Duration::from_secs(1);
@@ -63,6 +64,8 @@ struct Seen {
     reported: bool,
     /// At the last glance.
     asleep: bool,
+    /// Where its queue began, and since when it has begun there; none when it was empty.
+    queue: Option<(usize, Instant)>,
 }
 
 impl Base {
@@ -138,7 +141,7 @@ impl Base {
             moved |= has_moved;
             if let Some(stuck_for) = stuck_for {
                 self.rescue(home);
-                self.take_from_queue(home);
+                self.take_from_queue(home, now);
                 if stuck_for >= LONG {
                     self.take_over_inbox(home);
                 }
@@ -155,7 +158,7 @@ impl Base {
         }
     }
 
-    /// The worker looks at another, the next one at each glance, and helps it if it stands still. True: it did.
+    /// The worker looks at another, the next one at each glance, and helps it if it stands still. True: it got something to run by that.
     pub(crate) fn glance(self, now: Instant) -> bool {
         let homes = self.scheduler().homes();
         if homes.len() == 1 {
@@ -186,13 +189,11 @@ impl Base {
         watch.see_asleep(home, asleep);
         let Some(time) = stands_still_for.filter(|time| *time >= STANDSTILL) else { return false };
         self.rescue(home);
-        if time >= UNTOUCHED {
-            self.take_from_queue(home);
-        }
+        self.take_from_queue(home, now);
         if time >= LONG {
             self.take_over_inbox(home);
         }
-        true
+        self.has_work()
     }
 
     /// Does for a worker that stands still what does not need it: its sockets and timers.
@@ -202,9 +203,10 @@ impl Base {
         let _ = home.reactor.poll(Some(Duration::ZERO), &mut wakes);
     }
 
-    /// Takes half of its queue, if that is the longer one: whoever helps may be busy itself.
-    fn take_from_queue(self, home: &'static Home) {
-        if home.queue.len() > self.home().queue.len() {
+    /// Takes half of its queue, if that has been left alone and is the longer one: whoever helps may be busy itself.
+    fn take_from_queue(self, home: &'static Home, now: Instant) {
+        let left_alone = self.here.local().watch.queue_left_alone_for(home, now) >= UNTOUCHED;
+        if left_alone && home.queue.len() > self.home().queue.len() {
             home.queue.steal_into(&self.home().queue);
         }
     }
@@ -242,6 +244,12 @@ impl Watch {
             seen.resize(home.index() + 1, Seen::default());
         }
         let seen = &mut seen[home.index()];
+        let (head, tail) = home.queue.ends();
+        seen.queue = match seen.queue {
+            _ if head == tail => None,
+            Some(same) if same.0 == head => Some(same),
+            _ => Some((head, now)),
+        };
         let tick = home.tick.load(Relaxed);
         let moved = seen.tick != tick;
         if moved || !awake {
@@ -250,6 +258,11 @@ impl Watch {
         }
         let since = *seen.since.get_or_insert(now);
         (false, (since < now).then(|| now - since))
+    }
+
+    /// For how long its queue has begun with the same item. After `compare`.
+    fn queue_left_alone_for(&self, home: &Home, now: Instant) -> Duration {
+        self.seen.borrow()[home.index()].queue.map_or(Duration::ZERO, |(_, since)| now - since)
     }
 
     /// Whether it was asleep at the last glance.

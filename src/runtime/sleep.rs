@@ -26,6 +26,9 @@ pub(crate) fn sleep(base: Base) {
     if base.receive() | base.take_injected() || search(base) || base.glance(clock::now()) {
         return;
     }
+    if base.linger() {
+        return;
+    }
     if base.scheduler().short_of_stacks.load(Relaxed) {
         base.retire_all();
     }
@@ -40,7 +43,9 @@ pub(crate) fn sleep(base: Base) {
     home.sleeper.announce();
     let watch_after = base.rest();
     if home.inbox.is_empty() && scheduler.injector.is_empty() && !scheduler.is_over() {
+        let begun = clock::now();
         base.poll(shorter(trim_after, watch_after));
+        base.has_slept(begun);
     }
     home.sleeper.cancel();
     base.after_rest();
@@ -116,6 +121,9 @@ fn worth_stealing(queue: &RunQueue) -> bool {
 
 fn pause() {
     let until = clock::now() + PAUSE;
+    // The owner may have been running on this very core, where the thief was woken: watched without this, it stood still until the thief
+    // had taken what it saw. Half of all pipelines that a process started first were torn apart by that.
+    std::thread::yield_now();
     while clock::now() < until {
         // Mostly idle, not reading the clock: the owner may be this core's other thread.
         (0..8).for_each(|_| std::hint::spin_loop());

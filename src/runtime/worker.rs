@@ -495,17 +495,14 @@ impl Loop {
         let header = unsafe { &*header };
         let starts = header.kind == Kind::Coroutine;
         if starts {
-            match header.placed() {
-                Some(there) => there.placed.fetch_sub(1, Relaxed),
-                None if self.too_many_started() => {
-                    let there = home.scheduler().least_loaded();
-                    there.placed.fetch_add(1, Relaxed);
-                    header.set_placed(there);
-                    scheduler::send(there, runnable);
-                    return;
-                }
-                None => 0,
-            };
+            if let Some(here) = header.placed() {
+                here.placed.fetch_sub(1, Relaxed);
+            } else if let Some(there) = self.here.start_elsewhere() {
+                there.placed.fetch_add(1, Relaxed);
+                header.set_placed(there);
+                scheduler::send(there, runnable);
+                return;
+            }
             home.started.store(home.started.load(Relaxed) + 1, Relaxed);
         }
         header.set_state(TaskState::Running);
@@ -522,39 +519,6 @@ impl Loop {
         if starts {
             home.started.store(home.started.load(Relaxed) - 1, Relaxed);
         }
-    }
-
-    /// Balance at start: whether this worker has so many started closures that the next one should go elsewhere.
-    #[inline]
-    fn too_many_started(&self) -> bool {
-        let home = self.here.shared();
-        let started = home.started.load(Relaxed);
-        started >= self.here.local().start_limit.get() && self.refresh_start_limit(started)
-    }
-
-    #[cold]
-    fn refresh_start_limit(&self, started: usize) -> bool {
-        let limit = self.here.shared().scheduler().start_limit();
-        // Looked at again after a few more starts, not at each.
-        self.here.local().start_limit.set(if started >= limit { 0 } else { limit.min(started + 8) });
-        started >= limit
-    }
-}
-
-impl Scheduler {
-    /// 5/4 of the mean number of closures started, or sent somewhere to start, plus 16. The numbers are the design's; 1,000 handlers of one accept loop on
-    /// 2 workers end with at most 641 on one.
-    fn start_limit(&self) -> usize {
-        if self.homes().len() == 1 {
-            return usize::MAX;
-        }
-        let total: usize = self.homes().iter().map(|home| home.load()).sum();
-        total * 5 / (4 * self.homes().len()) + 16
-    }
-
-    fn least_loaded(&self) -> &'static Home {
-        let least = self.homes().iter().min_by_key(|home| home.load());
-        least.expect("a scheduler has a home")
     }
 }
 

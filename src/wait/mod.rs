@@ -27,7 +27,7 @@ mod hook;
 pub(crate) mod queue;
 #[cfg(all(test, loom))]
 mod tests;
-mod thread;
+pub(crate) mod thread;
 mod yielding;
 
 pub(crate) use hook::{Extras, take_hook_panic};

@@ -98,7 +98,7 @@ pub(super) fn look_ahead<T>(deadline: Option<Instant>, mut look: impl FnMut() ->
 const AHEAD: Duration = Duration::from_micros(10);
 
 /// Whether this process may use more than one, as far as was known at the first wait.
-pub(super) fn several_cores() -> bool {
+pub(crate) fn several_cores() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() > 1))
 }

@@ -1,0 +1,80 @@
+//! Coroutines on different workers that talk to each other.
+
+mod common;
+
+use aqueduct::channel;
+use common::watchdog;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+const ROUND_TRIPS: u64 = 5_000;
+
+/// How often threads of this process have fallen asleep.
+fn sleeps() -> u64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a `rusage`.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    // SAFETY: zeroed is valid for numbers, and it has been filled.
+    unsafe { usage.assume_init() }.ru_nvcsw as u64
+}
+
+/// A ping and a pong, each with its own worker.
+fn talk(here: &aqueduct::Runtime, there: &aqueduct::Runtime) {
+    let (ask, asked) = channel::bounded(0);
+    let (answer, answered) = channel::bounded(0);
+    let pong = there.go(move || {
+        for question in asked {
+            answer.send(question + 1).unwrap();
+        }
+    });
+    let ping = here.go(move || {
+        for i in 0..ROUND_TRIPS {
+            ask.send(i).unwrap();
+            assert_eq!(answered.recv(), Ok(i + 1));
+        }
+    });
+    ping.join().unwrap();
+    pong.join().unwrap();
+}
+
+/// What this process has used.
+fn cpu_time() -> Duration {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the pointer is to a `timespec`.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, time.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    // SAFETY: zeroed is valid for numbers, and it has been filled.
+    let time = unsafe { time.assume_init() };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+// One test: it counts what the whole process does. Others may use the cores meanwhile, so the best of ten counts.
+#[test]
+fn workers_wait_awake_for_each_other_while_they_talk_and_sleep_afterwards() {
+    if std::thread::available_parallelism().map_or(1, |cores| cores.get()) < 2 {
+        // Whoever waited awake would keep the other from its core.
+        return;
+    }
+    let dog = watchdog!(60);
+    let (here, there) = (common::runtime(1), common::runtime(1));
+    dog.watch(&here);
+    dog.watch(&there);
+    let sleeps_of_a_talk = || {
+        let before = sleeps();
+        talk(&here, &there);
+        sleeps() - before
+    };
+    // Two for each round trip if nobody lingered.
+    let fewest = (0..10).map(|_| sleeps_of_a_talk()).min().unwrap();
+    assert!(fewest < ROUND_TRIPS / 4, "{fewest} sleeps in {ROUND_TRIPS} round trips");
+
+    let used_in_silence = || {
+        let before = cpu_time();
+        // This orders nothing: it is the silence.
+        std::thread::sleep(Duration::from_millis(50));
+        cpu_time() - before
+    };
+    let least = (0..10).map(|_| used_in_silence()).min().unwrap();
+    assert!(least < Duration::from_millis(5), "{least:?} of CPU time in 50 ms of silence");
+}
