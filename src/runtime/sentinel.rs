@@ -9,6 +9,7 @@ use crate::runtime::worker::{Base, POLL_PERIOD};
 use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The period while somebody works.
@@ -193,6 +194,8 @@ impl Base {
         if time >= LONG {
             self.take_over_inbox(home);
         }
+        // What keeps it may be that this one uses its core.
+        thread::yield_now();
         self.has_work()
     }
 
