@@ -11,6 +11,7 @@ use crate::reactor::clock;
 use crate::runtime::worker::Base;
 use crate::wait;
 use std::cell::Cell;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// As long as two wake-ups take: while one worker lingers the other may have to be woken first.
@@ -36,7 +37,7 @@ pub(crate) struct Linger {
 }
 
 impl Base {
-    /// What is for this worker alone: what anybody may take has searchers of its own.
+    /// What is for this worker alone counts: what anybody may take, in the injector, ends a wait, but is no reason for the next.
     fn was_given(self) -> bool {
         !self.home().inbox.is_empty()
     }
@@ -48,25 +49,17 @@ impl Base {
             return false;
         }
         let begun = clock::now();
-        let given = self.await_gift(begun + LONGEST);
-        linger.gift_came(given.then(|| clock::now() - begun));
+        let until = begun + LONGEST;
+        let over = || self.was_given() || !self.scheduler().injector.is_empty();
+        if !wait::look_repeatedly(LOOKS, over) {
+            while clock::now() < until && !over() {
+                thread::yield_now();
+            }
+        }
+        linger.gift_came(self.was_given().then(|| clock::now() - begun));
         // The next pick looks at everything.
         self.here.local().slice.set(0);
         true
-    }
-
-    fn await_gift(self, until: Instant) -> bool {
-        let given = || self.was_given();
-        if wait::look_repeatedly(LOOKS, given) {
-            return true;
-        }
-        while clock::now() < until {
-            std::thread::yield_now();
-            if given() {
-                return true;
-            }
-        }
-        false
     }
 
     /// After a sleep that began then.

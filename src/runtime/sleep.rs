@@ -5,6 +5,7 @@ use crate::runtime::run_queue::RunQueue;
 use crate::runtime::trim::Trimmed;
 use crate::runtime::worker::Base;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::Duration;
 
 /// How long a thief watches a queue before it takes from it: Go's number for `runnext`. A pair of tasks that talk to each other
@@ -103,6 +104,7 @@ fn steal(base: Base) -> Found {
 
 /// Watches what the owner of a queue does with it.
 fn worth_stealing(queue: &RunQueue) -> bool {
+    let mut gave_way = false;
     for _ in 0..LOOKS {
         let (head, tail) = queue.ends();
         pause();
@@ -112,18 +114,23 @@ fn worth_stealing(queue: &RunQueue) -> bool {
         if length == 0 || taken >= FINE || (taken > 0 && length <= SHORT) {
             return false;
         }
-        if added < FINE {
+        if added >= FINE {
+            continue;
+        }
+        if gave_way {
             return true;
         }
+        // The owner may have been running on this very core, where the thief was woken, and stand still because it is watched: half of
+        // all pipelines that a process started first were torn apart by that. (Only now: whoever gets the core may keep it for a
+        // time slice, and meanwhile nobody else searches.)
+        thread::yield_now();
+        gave_way = true;
     }
     true
 }
 
 fn pause() {
     let until = clock::now() + PAUSE;
-    // The owner may have been running on this very core, where the thief was woken: watched without this, it stood still until the thief
-    // had taken what it saw. Half of all pipelines that a process started first were torn apart by that.
-    std::thread::yield_now();
     while clock::now() < until {
         // Mostly idle, not reading the clock: the owner may be this core's other thread.
         (0..8).for_each(|_| std::hint::spin_loop());
