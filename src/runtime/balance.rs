@@ -9,6 +9,7 @@ use crate::runtime::current::CurrentHome;
 use crate::runtime::home::Home;
 use crate::runtime::scheduler::Scheduler;
 use std::cell::Cell;
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Sent to one worker in a row, at most.
@@ -26,6 +27,14 @@ pub(crate) struct Balance {
     row: Cell<Option<(&'static Home, usize)>>,
 }
 
+impl Balance {
+    /// The worker ends: the next tenant of its home has other workers beside it.
+    pub(super) fn reset(&self) {
+        self.limit.set(0);
+        self.row.set(None);
+    }
+}
+
 impl CurrentHome {
     /// The worker that a closure should start on, if this one has started so many that it should be another.
     #[inline]
@@ -41,13 +50,16 @@ impl CurrentHome {
     #[cold]
     fn look_at_others(self, started: usize) -> Option<&'static Home> {
         let balance = &self.local().balance;
+        let scheduler = self.shared().scheduler();
         if let Some((there, left)) = balance.row.take()
+            // What has ended since may have settled it.
+            && started > scheduler.mean_load() + LOOK_AFTER
             && there.load() < started
         {
+            debug_assert!(ptr::eq(there.scheduler(), scheduler), "`reset` comes between tenants");
             balance.row.set((left > 1).then_some((there, left - 1)));
             return Some(there);
         }
-        let scheduler = self.shared().scheduler();
         let limit = scheduler.start_limit();
         if started < limit {
             balance.limit.set(limit.min(started + LOOK_AFTER));

@@ -9,8 +9,9 @@
 
 use crate::reactor::clock;
 use crate::runtime::worker::Base;
-use crate::wait;
+use crate::wait::thread::several_cores;
 use std::cell::Cell;
+use std::hint;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ const SOON: Duration = Duration::from_micros(10);
 const CREDIT: u32 = 4;
 const CREDIT_MAX: u32 = 8;
 
-/// Looks before it lets others run; see `wait::look_repeatedly`: some 3 us.
+/// Looks before it lets others run, each after twice as many pauses of the processor: some 3 us.
 const LOOKS: u32 = 6;
 
 /// What a worker remembers of its waits.
@@ -45,15 +46,21 @@ impl Base {
     /// Waits awake, if that is promising. True: it did, and there may be something to run.
     pub(super) fn linger(self) -> bool {
         let linger = &self.here.local().linger;
-        if linger.credit.get() < CREDIT || !wait::thread::several_cores() {
+        if linger.credit.get() < CREDIT || !several_cores() {
             return false;
         }
         let begun = clock::now();
         let until = begun + LONGEST;
         let over = || self.was_given() || !self.scheduler().injector.is_empty();
-        if !wait::look_repeatedly(LOOKS, over) {
+        let looked = (0..LOOKS).any(|look| {
+            (0..1 << look).for_each(|_| hint::spin_loop());
+            over()
+        });
+        if !looked {
             while clock::now() < until && !over() {
                 thread::yield_now();
+                // It does not stand still.
+                self.home().moved();
             }
         }
         linger.gift_came(self.was_given().then(|| clock::now() - begun));
@@ -76,8 +83,9 @@ impl Linger {
         let credit = self.credit.get();
         self.credit.set(match after {
             Some(after) if after <= SOON => (credit + 1).min(CREDIT_MAX),
-            Some(_) => credit - 1,
-            None => 0,
+            Some(after) if after <= LONGEST => credit - 1,
+            // In vain, or somebody else kept the core: then a sleep would have been shorter.
+            _ => 0,
         });
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! # Map
 //! - [`worker`](self) the loop: base and loop coroutines · `home` what belongs to one worker · `record` coroutine records,
-//!   their wakers and states · `inbox`, `run_queue`, `ready`, `injector` the queues · `idle`, `sleep`, `sentinel` falling asleep, searching,
-//!   watching · `trim` memory of idle stacks · `memory` memory of tasks
+//!   their wakers and states · `inbox`, `run_queue`, `ready`, `injector` the queues · `idle`, `sleep`, `linger`, `sentinel` falling
+//!   asleep, searching, waiting awake, watching · `balance` where coroutines start · `trim` memory of idle stacks · `memory` memory of tasks
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
 

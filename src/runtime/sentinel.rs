@@ -7,6 +7,7 @@ use crate::runtime::report::Report;
 use crate::runtime::scheduler;
 use crate::runtime::worker::{Base, POLL_PERIOD};
 use std::cell::{Cell, RefCell};
+use std::mem;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -26,8 +27,8 @@ const ASK: Duration = Duration::from_micros(100);
 /// same with 30. Glances every 50 us: 1.6 / 2.2 ms.
 const STANDSTILL: Duration = Duration::from_micros(50);
 /// A queue that has been left alone for so long is shared out. A coroutine stays where it starts, and those that talk to each other are
-/// started together: with 50 us here they were spread over the workers more often than not, because a worker that maps a slab
-/// of stacks takes 100 to 400 us.
+/// started together: with 50 us here they were spread over the workers more often than not. A worker that maps a slab of
+/// stacks takes 100 to 400 us, mostly before there is anything in its queue.
 const UNTOUCHED: Duration = Duration::from_micros(200);
 /// After so long without a tick a worker is reported.
 const STUCK: Duration = Duration::from_secs(1);
@@ -159,7 +160,7 @@ impl Base {
         }
     }
 
-    /// The worker looks at another, the next one at each glance, and helps it if it stands still. True: it got something to run by that.
+    /// The worker looks at another, the next one at each glance, and helps it if it stands still. True: there is something to run, or to receive.
     pub(crate) fn glance(self, now: Instant) -> bool {
         let homes = self.scheduler().homes();
         if homes.len() == 1 {
@@ -193,9 +194,10 @@ impl Base {
         self.take_from_queue(home, now);
         if time >= LONG {
             self.take_over_inbox(home);
+        } else {
+            // What keeps it may be that this one uses its core. (For longer than a time slice it cannot be that.)
+            thread::yield_now();
         }
-        // What keeps it may be that this one uses its core.
-        thread::yield_now();
         self.has_work()
     }
 
@@ -279,6 +281,6 @@ impl Watch {
     }
 
     fn report_once(&self, index: usize) -> bool {
-        !std::mem::replace(&mut self.seen.borrow_mut()[index].reported, true)
+        !mem::replace(&mut self.seen.borrow_mut()[index].reported, true)
     }
 }

@@ -4,6 +4,7 @@ use crate::reactor::clock;
 use crate::runtime::run_queue::RunQueue;
 use crate::runtime::trim::Trimmed;
 use crate::runtime::worker::Base;
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
@@ -27,9 +28,6 @@ pub(crate) fn sleep(base: Base) {
     if base.receive() | base.take_injected() || search(base) || base.glance(clock::now()) {
         return;
     }
-    if base.linger() {
-        return;
-    }
     if base.scheduler().short_of_stacks.load(Relaxed) {
         base.retire_all();
     }
@@ -39,6 +37,9 @@ pub(crate) fn sleep(base: Base) {
         Trimmed::Until(after) => Some(after),
         Trimmed::Done => None,
     };
+    if base.linger() {
+        return;
+    }
     let home = base.home();
     let scheduler = base.scheduler();
     home.sleeper.announce();
@@ -62,17 +63,38 @@ fn shorter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
 /// Looks for work in the other workers' queues. True when some was moved here.
 fn search(base: Base) -> bool {
     let scheduler = base.scheduler();
-    if scheduler.homes().len() == 1 || scheduler.idle.awake_count() < 2 || !scheduler.idle.try_search() {
+    if scheduler.homes().len() == 1 || scheduler.idle.awake_count() < 2 {
         return false;
     }
-    let found = steal(base);
-    scheduler.idle.left_to_owner(found == Found::LeftToOwner);
-    scheduler.idle.end_search();
-    if found == Found::Moved && (base.home().queue.len() > 1 || !scheduler.injector.is_empty()) {
-        // More than we can run at once, or left to us while we searched: pass the search on.
-        scheduler.wake_one();
+    let mut stood_still = None;
+    loop {
+        if !scheduler.idle.try_search() {
+            return false;
+        }
+        let found = steal(base, stood_still);
+        scheduler.idle.left_to_owner(found == Found::LeftToOwner);
+        scheduler.idle.end_search();
+        // What was left to us while we searched.
+        let injected = !scheduler.injector.is_empty();
+        match found {
+            Found::Moved => {
+                if base.home().queue.len() > 1 || injected {
+                    // More than we can run at once: pass the search on.
+                    scheduler.wake_one();
+                }
+                return true;
+            }
+            _ if injected => return base.take_injected(),
+            Found::StandsStill(which) => {
+                // The owner may have been running on this very core, where the thief was woken, and stand still because it is
+                // watched: half of all pipelines that a process started first were torn apart by that. Not while we search: whoever
+                // gets the core may keep it for a time slice.
+                thread::yield_now();
+                stood_still = Some(which);
+            }
+            Found::Nothing | Found::LeftToOwner => return false,
+        }
     }
-    found == Found::Moved
 }
 
 /// What a search comes to.
@@ -81,30 +103,60 @@ enum Found {
     Nothing,
     /// There is work, and it is better run where it is.
     LeftToOwner,
+    /// There is work, and its owner seems not to run.
+    StandsStill(StoodStill),
     Moved,
 }
 
-fn steal(base: Base) -> Found {
+/// A queue that its owner left alone: the worker's index, and where it began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct StoodStill {
+    worker: usize,
+    head: usize,
+}
+
+/// Looks at each queue. One that stands still is taken from only when somebody else could have run in between: `before` is what
+/// stood still then.
+fn steal(base: Base, before: Option<StoodStill>) -> Found {
     let homes = base.scheduler().homes();
     let first = base.here.local().rng.below(homes.len() as u32) as usize;
     let mut found = Found::Nothing;
     for i in 0..homes.len() {
         let victim = homes[(first + i) % homes.len()];
-        if std::ptr::eq(victim, base.home()) || victim.queue.is_empty() {
+        if ptr::eq(victim, base.home()) || victim.queue.is_empty() {
             continue;
         }
-        if !worth_stealing(&victim.queue) {
-            found = Found::LeftToOwner;
-        } else if victim.queue.steal_into(&base.home().queue) > 0 {
-            return Found::Moved;
+        match (watch(&victim.queue), before) {
+            (Owner::Runs, _) => found = Found::LeftToOwner,
+            (Owner::StandsStill(head), None) => {
+                return Found::StandsStill(StoodStill { worker: victim.index(), head });
+            }
+            (Owner::StandsStill(head), Some(before))
+                if before.worker == victim.index() && before.head != head =>
+            {
+                found = Found::LeftToOwner;
+            }
+            (Owner::StandsStill(_) | Owner::Spawns, _) => {
+                if victim.queue.steal_into(&base.home().queue) > 0 {
+                    return Found::Moved;
+                }
+            }
         }
     }
     found
 }
 
-/// Watches what the owner of a queue does with it.
-fn worth_stealing(queue: &RunQueue) -> bool {
-    let mut gave_way = false;
+/// What the owner of a queue does with it.
+enum Owner {
+    /// It runs what is there, which is better run by it.
+    Runs,
+    /// It adds more and more.
+    Spawns,
+    /// Nothing that would tell; the queue begins there.
+    StandsStill(usize),
+}
+
+fn watch(queue: &RunQueue) -> Owner {
     for _ in 0..LOOKS {
         let (head, tail) = queue.ends();
         pause();
@@ -112,21 +164,13 @@ fn worth_stealing(queue: &RunQueue) -> bool {
         let length = tail_now.wrapping_sub(head_now);
         let (taken, added) = (head_now.wrapping_sub(head), tail_now.wrapping_sub(tail));
         if length == 0 || taken >= FINE || (taken > 0 && length <= SHORT) {
-            return false;
+            return Owner::Runs;
         }
-        if added >= FINE {
-            continue;
+        if added < FINE {
+            return Owner::StandsStill(head_now);
         }
-        if gave_way {
-            return true;
-        }
-        // The owner may have been running on this very core, where the thief was woken, and stand still because it is watched: half of
-        // all pipelines that a process started first were torn apart by that. (Only now: whoever gets the core may keep it for a
-        // time slice, and meanwhile nobody else searches.)
-        thread::yield_now();
-        gave_way = true;
     }
-    true
+    Owner::Spawns
 }
 
 fn pause() {

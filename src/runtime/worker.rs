@@ -495,8 +495,8 @@ impl Loop {
         let header = unsafe { &*header };
         let starts = header.kind == Kind::Coroutine;
         if starts {
-            if let Some(here) = header.placed() {
-                here.placed.fetch_sub(1, Relaxed);
+            if let Some(sent_to) = header.placed() {
+                sent_to.placed.fetch_sub(1, Relaxed);
             } else if let Some(there) = self.here.start_elsewhere() {
                 there.placed.fetch_add(1, Relaxed);
                 header.set_placed(there);
@@ -553,6 +553,7 @@ impl Base {
         // Wakers of others may run user code, so they are called by a loop; no task is left, so nothing else is.
         self.run(|| !self.here.local().has_wakes(), |_| ());
         self.retire_all();
+        self.here.local().balance.reset();
         self.here.local().memory.clear();
         coroutine::trim_pool(usize::MAX);
     }
