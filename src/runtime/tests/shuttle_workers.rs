@@ -256,18 +256,38 @@ impl<'a> Worker<'a> {
         true
     }
 
+    /// Takes at the second look what stood still at the first, with others between.
     fn search(&self) -> bool {
         let scheduler = self.scheduler;
-        if scheduler.idle.awake_count() < 2 || !scheduler.idle.try_search() {
+        if scheduler.idle.awake_count() < 2 {
             return false;
         }
-        let mut others = scheduler.homes.iter().filter(|home| !std::ptr::eq(*home, self.home));
-        let found = others.any(|victim| victim.queue.steal_into(&self.home.queue) > 0);
-        scheduler.idle.end_search();
-        if found && (self.home.queue.len() > 1 || !scheduler.injector_is_empty()) {
-            scheduler.wake_one();
+        for looked in [false, true] {
+            if !scheduler.idle.try_search() {
+                return false;
+            }
+            let mut others = scheduler.homes.iter().filter(|home| !std::ptr::eq(*home, self.home));
+            let found = others.any(|victim| match looked {
+                true => victim.queue.steal_into(&self.home.queue) > 0,
+                false => victim.queue.len() > 0,
+            });
+            scheduler.idle.end_search();
+            let injected = !scheduler.injector_is_empty();
+            if found && looked {
+                if self.home.queue.len() > 1 || injected {
+                    scheduler.wake_one();
+                }
+                return true;
+            }
+            if injected {
+                return self.take_injected();
+            }
+            if !found {
+                return false;
+            }
+            thread::yield_now();
         }
-        found
+        false
     }
 
     fn sleep(&self) {
