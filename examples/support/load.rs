@@ -213,14 +213,18 @@ impl Load {
                 })
             })
             .collect();
-        while done.load(Ordering::Relaxed) < cycles {
+        let all = go(move || {
+            for lane in lanes {
+                lane.join().map_err(io::Error::other)?;
+            }
+            // Not when the progress is looked at next.
+            io::Result::Ok(start.elapsed())
+        });
+        while !all.is_finished() {
             time::sleep(Duration::from_millis(20));
             progress((100 * done.load(Ordering::Relaxed) / cycles).clamp(1, 100));
         }
-        for lane in lanes {
-            lane.join().map_err(io::Error::other)?;
-        }
-        let elapsed = start.elapsed();
+        let elapsed = all.join().map_err(io::Error::other)??;
         progress(101);
         Ok(elapsed)
     }

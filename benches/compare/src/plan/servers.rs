@@ -101,9 +101,9 @@ pub(super) fn workloads() -> Vec<Workload> {
         .between(&large),
         echo(
             "echo-churn",
-            "Connect, echo 64 B, close: 2,000 times, 16 at once",
+            "Connect, echo 64 B, close: 10,000 times, 16 at once",
             RATE_AND_CPU,
-            Load { connections: 16, active: 16, cycles: 2_000, ..ECHO },
+            Load { connections: 16, active: 16, cycles: 10_000, ..ECHO },
         )
         .between(&contenders),
         idle.between(&["go", "tokio-mt@2", "smol-global", "tokio-ct/shared-buffer"]),
