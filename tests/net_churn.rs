@@ -85,6 +85,7 @@ fn descriptors_are_back_after_a_churn_in_every_style() {
         // The other two styles leave their last handlers to end by themselves.
         let deadline = Instant::now() + Duration::from_secs(5);
         while open_descriptors() != before && Instant::now() < deadline {
+            // The system's own count can only be looked at.
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(open_descriptors(), before);

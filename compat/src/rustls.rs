@@ -45,9 +45,8 @@ pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// use aqueduct::net::TcpStream;
 /// use aqueduct_compat::rustls::{Connector, close_write};
 ///
-/// # fn config() -> rustls::ClientConfig { unimplemented!() }
-/// # fn main() -> std::io::Result<()> {
-/// let connector = Connector::new(Arc::new(config()));
+/// # fn example(config: rustls::ClientConfig) -> std::io::Result<()> {
+/// let connector = Connector::new(Arc::new(config));
 /// let tcp = TcpStream::connect("localhost:4433")?;
 /// let mut stream = connector.connect("localhost", tcp)?; // a `rustls::StreamOwned`
 /// stream.write_all(b"over")?;
@@ -128,9 +127,8 @@ impl fmt::Debug for Connector {
 /// use aqueduct::{go, net::TcpListener};
 /// use aqueduct_compat::rustls::{Acceptor, close_write};
 ///
-/// # fn config() -> rustls::ServerConfig { unimplemented!() }
-/// # fn main() -> std::io::Result<()> {
-/// let acceptor = Acceptor::new(Arc::new(config()));
+/// # fn example(config: rustls::ServerConfig) -> std::io::Result<()> {
+/// let acceptor = Acceptor::new(Arc::new(config));
 /// for tcp in TcpListener::bind("127.0.0.1:4433")?.incoming() {
 ///     let (acceptor, tcp) = (acceptor.clone(), tcp?);
 ///     go! {

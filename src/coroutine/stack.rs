@@ -131,10 +131,9 @@ impl Extent {
 ///
 /// # Safety
 ///
-/// Each stack is that of a coroutine of this thread that is suspended, and the `sp` was what
-/// [`stack_pointer`](super::stack_pointer) returned in the function that called
-/// [`suspend`](super::Suspender::suspend): its stack pointer now lies less than the margin below `sp`. None of
-/// them has run since the range was asked for.
+/// Each stack is a suspended coroutine's of this thread, that has not run since the range was asked for. Its `sp` is what
+/// [`stack_pointer`](super::stack_pointer) returned in the function that called [`suspend`](super::Suspender::suspend), so its
+/// stack pointer lies less than the margin below.
 pub(crate) unsafe fn trim_below(ranges: impl Iterator<Item = Range<usize>>) -> usize {
     // SAFETY: by the caller's promise every live byte of the suspended coroutines lies above these ranges, and they do not run.
     unsafe { memory::give_back_each(ranges) }

@@ -9,9 +9,8 @@
 
 use crate::reactor::clock;
 use crate::runtime::worker::Base;
-use crate::wait::thread::several_cores;
+use crate::wait;
 use std::cell::Cell;
-use std::hint;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,7 +27,7 @@ const SOON: Duration = Duration::from_micros(10);
 const CREDIT: u32 = 4;
 const CREDIT_MAX: u32 = 8;
 
-/// Looks before it lets others run, each after twice as many pauses of the processor: some 3 us.
+/// Looks before it lets others run, see `wait::look_awake`: some 3 us.
 const LOOKS: u32 = 6;
 
 /// What a worker remembers of its waits.
@@ -46,17 +45,13 @@ impl Base {
     /// Waits awake, if that is promising. True: it did, and there may be something to run.
     pub(super) fn linger(self) -> bool {
         let linger = &self.here.local().linger;
-        if linger.credit.get() < CREDIT || !several_cores() {
+        if linger.credit.get() < CREDIT || !wait::several_cores() {
             return false;
         }
         let begun = clock::now();
         let until = begun + LONGEST;
         let over = || self.was_given() || !self.scheduler().injector.is_empty();
-        let looked = (0..LOOKS).any(|look| {
-            (0..1 << look).for_each(|_| hint::spin_loop());
-            over()
-        });
-        if !looked {
+        if !wait::look_awake(LOOKS, over) {
             while clock::now() < until && !over() {
                 thread::yield_now();
                 // It does not stand still.

@@ -142,11 +142,7 @@ impl Base {
             working |= awake;
             moved |= has_moved;
             if let Some(stuck_for) = stuck_for {
-                self.rescue(home);
-                self.take_from_queue(home, now);
-                if stuck_for >= LONG {
-                    self.take_over_inbox(home);
-                }
+                self.help(home, stuck_for, now);
                 if stuck_for >= STUCK && watch.report_once(home.index()) {
                     scheduler.report(&Report::stuck(scheduler, home, stuck_for));
                 }
@@ -190,18 +186,24 @@ impl Base {
         let (_, stands_still_for) = watch.compare(home, should_run, now);
         watch.see_asleep(home, asleep);
         let Some(time) = stands_still_for.filter(|time| *time >= STANDSTILL) else { return false };
-        self.rescue(home);
-        self.take_from_queue(home, now);
-        if time >= LONG {
-            self.take_over_inbox(home);
-        } else {
+        self.help(home, time, now);
+        if time < LONG {
             // What keeps it may be that this one uses its core. (For longer than a time slice it cannot be that.)
             thread::yield_now();
         }
         self.has_work()
     }
 
-    /// Does for a worker that stands still what does not need it: its sockets and timers.
+    /// Does for a worker that stands still what does not need it.
+    fn help(self, home: &'static Home, stands_still_for: Duration, now: Instant) {
+        self.rescue(home);
+        self.take_from_queue(home, now);
+        if stands_still_for >= LONG {
+            self.take_over_inbox(home);
+        }
+    }
+
+    /// Its sockets and timers.
     fn rescue(self, home: &'static Home) {
         let mut wakes = self.here.local().wakes.borrow_mut();
         // An error is its owner's to report.

@@ -156,6 +156,7 @@ enum Owner {
     StandsStill(usize),
 }
 
+/// Watches what the owner of a queue does with it.
 fn watch(queue: &RunQueue) -> Owner {
     for _ in 0..LOOKS {
         let (head, tail) = queue.ends();

@@ -10,11 +10,14 @@ mod polled;
 mod tests;
 
 #[doc(hidden)]
-pub use cases::{Case, CaseKind, Outcome, Receive, ReceiveCase, Received, Send, SendCase, Sent, vacant};
+pub use cases::{Case, CaseKind, Outcome, ReceiveCase, Received, SendCase, Sent, vacant};
+pub use cases::{Receive, Send};
 pub use dynamic::Select;
 #[doc(hidden)]
 pub use engine::Cases;
-pub use polled::{Alarm, FutureCase, TimerCase};
+pub use polled::TimerCase;
+#[doc(hidden)]
+pub use polled::{Alarm, FutureCase};
 
 use crate::wait::{committed, poll_budget, yield_if_spent};
 use cases::Patience;

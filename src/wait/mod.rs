@@ -27,11 +27,12 @@ mod hook;
 pub(crate) mod queue;
 #[cfg(all(test, loom))]
 mod tests;
-pub(crate) mod thread;
+mod thread;
 mod yielding;
 
 pub(crate) use hook::{Extras, take_hook_panic};
 pub use hook::{ForbidGuard, HookGuard, forbid, hook};
+pub(crate) use thread::several_cores;
 pub use yielding::{YieldNow, yield_now, yield_now_async};
 pub(crate) use yielding::{poll_budget, yield_if_spent};
 
@@ -99,7 +100,7 @@ pub(crate) fn block_on_borrowing<F: Future>(future: F) -> F::Output {
 
 /// Whether others run at the same time as we do, as far as one can tell: on a worker, others of its runtime.
 pub(crate) fn has_company() -> bool {
-    current::home().map_or_else(thread::several_cores, |home| home.shared().scheduler().homes().len() > 1)
+    current::home().map_or_else(several_cores, |home| home.shared().scheduler().homes().len() > 1)
 }
 
 /// Looks so many times, each after twice as many pauses of the processor, for what somebody on another core may be about to do; not
@@ -108,11 +109,15 @@ pub(crate) fn look_repeatedly(looks: u32, mut found: impl FnMut() -> bool) -> bo
     if cfg!(any(loom, shuttle)) {
         return found();
     }
-    has_company()
-        && (0..looks).any(|look| {
-            (0..1 << look).for_each(|_| std::hint::spin_loop());
-            found()
-        })
+    has_company() && look_awake(looks, found)
+}
+
+/// `look_repeatedly`, whoever can be about to do it.
+pub(crate) fn look_awake(looks: u32, mut found: impl FnMut() -> bool) -> bool {
+    (0..looks).any(|look| {
+        (0..1 << look).for_each(|_| std::hint::spin_loop());
+        found()
+    })
 }
 
 /// # Panics

@@ -128,6 +128,7 @@ impl Reports {
 #[track_caller]
 pub(crate) fn until(mut so: impl FnMut() -> bool) {
     while !so() {
+        // It is what is looked at that orders; this leaves the core to whoever brings it about.
         std::thread::sleep(Duration::from_micros(200));
     }
 }
