@@ -53,7 +53,7 @@ impl CurrentHome {
     }
 }
 
-#[inline(never)]
+#[inline]
 fn get_home() -> Option<&'static Home> {
     HOME.get()
 }
@@ -96,7 +96,7 @@ pub(crate) fn task_id() -> Option<u64> {
     with_task(|task| task.id)
 }
 
-#[inline(never)]
+#[inline]
 fn get_entered() -> Option<&'static Scheduler> {
     ENTERED.get()
 }
@@ -169,7 +169,7 @@ pub(crate) fn reactor() -> &'static Reactor {
 }
 
 /// A slice begins.
-#[inline(never)]
+#[inline]
 pub(crate) fn renew_budget() {
     BUDGET.set(home::BUDGET);
 }
@@ -182,7 +182,7 @@ pub(crate) fn spend_budget() -> bool {
 }
 
 /// True: there was nothing to take.
-#[inline(never)]
+#[inline]
 fn take_from_budget() -> bool {
     let left = BUDGET.get();
     BUDGET.set(left.wrapping_sub(1));

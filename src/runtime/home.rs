@@ -14,6 +14,7 @@ use crate::reactor::Reactor;
 use crate::runtime::current;
 use crate::runtime::idle::Sleeper;
 use crate::runtime::inbox::Inbox;
+use crate::runtime::locked_queue::LockedQueue;
 use crate::runtime::memory::Blocks;
 use crate::runtime::ready::ReadyQueue;
 use crate::runtime::record::Record;
@@ -47,6 +48,9 @@ pub(crate) struct Home {
     pub(crate) reactor: Reactor,
     /// Futures and unstarted closures.
     pub(crate) queue: RunQueue,
+    /// What the queue had no room for. The owner alone adds; it looks here when it looks at the injector, so the queue has something as
+    /// long as there is something here, unless others have taken it.
+    pub(crate) overflow: LockedQueue,
     /// Moves with everything that the worker runs.
     pub(crate) tick: AtomicU32,
     /// The coroutine that runs; null on the base. Written by the owner alone.
@@ -95,6 +99,7 @@ pub(crate) struct Local {
     pub(crate) watch: crate::runtime::sentinel::Watch,
     pub(crate) balance: crate::runtime::balance::Balance,
     pub(crate) linger: crate::runtime::linger::Linger,
+    pub(crate) haul: crate::runtime::sleep::Haul,
     /// Numbers for tasks: the next, and the end of what has been taken.
     ids: Cell<(u64, u64)>,
     /// When the poller was last asked.
@@ -128,6 +133,7 @@ impl Home {
             sleeper: Sleeper::new(),
             reactor: Reactor::new()?,
             queue: RunQueue::new(),
+            overflow: LockedQueue::new(),
             tick: AtomicU32::new(0),
             running: AtomicPtr::new(ptr::null_mut()),
             started: AtomicUsize::new(0),
@@ -152,6 +158,7 @@ impl Home {
                 watch: crate::runtime::sentinel::Watch::default(),
                 balance: crate::runtime::balance::Balance::default(),
                 linger: crate::runtime::linger::Linger::default(),
+                haul: crate::runtime::sleep::Haul::default(),
                 ids: Cell::new((0, 0)),
                 polled: Cell::new(None),
                 borrowers: crate::executor::Borrowers::default(),
@@ -224,6 +231,11 @@ impl Home {
     #[inline]
     pub(crate) fn moved(&self) {
         self.tick.store(self.tick.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Futures and unstarted closures in its queue and beyond it.
+    pub(crate) fn stealable(&self) -> usize {
+        self.queue.len() + self.overflow.len()
     }
 
     /// Closures that are this worker's, as far as balance is concerned.
@@ -299,17 +311,23 @@ impl Local {
     /// not true when the worker has to look around, so a task that yields in a loop keeps nobody from the worker.
     #[inline]
     pub(crate) fn take_own_turn(&self, home: &Home) -> bool {
-        let alone = self.slice.get() > 0
-            && self.ready.is_empty()
-            && home.queue.is_empty()
-            && !self.has_wakes()
-            && !self.has_stash();
+        let alone = self.is_alone(home);
         if alone {
             self.slice.set(self.slice.get() - 1);
             home.moved();
             current::renew_budget();
         }
         alone
+    }
+
+    /// Whether there is nothing to run but the task that runs, and the worker need not look around.
+    #[inline]
+    pub(crate) fn is_alone(&self, home: &Home) -> bool {
+        self.slice.get() > 0
+            && self.ready.is_empty()
+            && home.queue.is_empty()
+            && !self.has_wakes()
+            && !self.has_stash()
     }
 
     /// `record` has been cancelled, but may be unwinding.

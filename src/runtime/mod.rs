@@ -5,7 +5,7 @@
 //!
 //! # Map
 //! - [`worker`](self) the loop: base and loop coroutines · `home` what belongs to one worker · `record` coroutine records,
-//!   their wakers and states · `inbox`, `run_queue`, `ready`, `injector` the queues · `idle`, `sleep`, `linger`, `sentinel` falling
+//!   their wakers and states · `inbox`, `run_queue`, `ready`, `locked_queue` the queues · `idle`, `sleep`, `linger`, `sentinel` falling
 //!   asleep, searching, waiting awake, watching · `balance` where coroutines start · `trim` memory of idle stacks · `memory` memory of tasks
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
@@ -22,9 +22,9 @@ mod handle;
 pub(crate) mod home;
 mod idle;
 mod inbox;
-mod injector;
 mod linger;
 mod local;
+mod locked_queue;
 pub(crate) mod memory;
 mod ready;
 pub(crate) mod record;

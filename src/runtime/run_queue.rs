@@ -28,11 +28,11 @@ use crate::primitive::atomic::{AtomicPtr, AtomicUsize};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-/// Slots of one queue. Go and tokio have 256; what a task spawns beyond that goes through the shared injector, whose lock
-/// costs more than the ring: with 1,024 a batch of 1,000 goes without. Tiny under loom, to reach the wrap-around.
-#[cfg(not(loom))]
+/// Slots of one queue. Go and tokio have 256; what a task spawns beyond that goes through a list with a lock (`Home::overflow`), which
+/// costs more than the ring: with 1,024 a batch of 1,000 goes without. Tiny in models, to reach the wrap-around and the overflow.
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) const CAPACITY: usize = 1024;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) const CAPACITY: usize = 4;
 
 const MASK: usize = CAPACITY - 1;

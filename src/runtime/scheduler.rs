@@ -9,7 +9,7 @@ use crate::runtime::builder::{Config, WaitsInPoll};
 use crate::runtime::current;
 use crate::runtime::home::Home;
 use crate::runtime::idle::Idle;
-use crate::runtime::injector::Injector;
+use crate::runtime::locked_queue::LockedQueue;
 use crate::runtime::registry::Registry;
 use crate::runtime::report::Report;
 use crate::task::AbortOnUnwind;
@@ -28,8 +28,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 pub(crate) struct Scheduler {
     homes: Box<[&'static Home]>,
     registry: Registry,
-    /// Runnables from off the workers, and what did not fit a worker's queue.
-    pub(crate) injector: Injector,
+    /// Runnables from off the workers.
+    pub(crate) injector: LockedQueue,
     pub(crate) idle: Idle,
     config: Config,
     /// Worker threads that have ended.
@@ -47,7 +47,7 @@ impl Scheduler {
         let scheduler: &'static Self = Box::leak(Box::new(Self {
             registry: Registry::new(homes.len()),
             homes,
-            injector: Injector::new(),
+            injector: LockedQueue::new(),
             idle: Idle::new(),
             config,
             ended: AtomicUsize::new(0),
@@ -341,9 +341,8 @@ fn push_stealable(here: current::CurrentHome, runnable: Runnable) {
     let home = here.shared();
     let scheduler = home.scheduler();
     if let Err(raw) = home.queue.push(runnable.into_raw()) {
-        // SAFETY: the pointer came from `into_raw` just now. The owner looks at the injector itself, so nobody need be
-        // woken for what does not fit: the length below decides as for any other push.
-        scheduler.injector.push(unsafe { Runnable::from_raw(raw) });
+        // SAFETY: the pointer came from `into_raw` just now.
+        home.overflow.push(unsafe { Runnable::from_raw(raw) });
     }
     let workers = scheduler.homes.len();
     if workers > 1 && home.queue.len() > 1 && scheduler.idle.seems_worth_waking(workers) {

@@ -213,8 +213,11 @@ impl Base {
     /// Takes half of its queue, if that has been left alone and is the longer one: whoever helps may be busy itself.
     fn take_from_queue(self, home: &'static Home, now: Instant) {
         let left_alone = self.here.local().watch.queue_left_alone_for(home, now) >= UNTOUCHED;
-        if left_alone && home.queue.len() > self.home().queue.len() {
-            home.queue.steal_into(&self.home().queue);
+        if left_alone
+            && home.stealable() > self.home().stealable()
+            && home.queue.steal_into(&self.home().queue) == 0
+        {
+            self.take_overflow(home);
         }
     }
 
@@ -251,9 +254,9 @@ impl Watch {
             seen.resize(home.index() + 1, Seen::default());
         }
         let seen = &mut seen[home.index()];
-        let (head, tail) = home.queue.ends();
+        let (head, _) = home.queue.ends();
         seen.queue = match seen.queue {
-            _ if head == tail => None,
+            _ if home.stealable() == 0 => None,
             Some(same) if same.0 == head => Some(same),
             _ => Some((head, now)),
         };

@@ -1,13 +1,14 @@
 //! What a worker does when it has nothing to run: look at what others have, tidy up, sleep. The protocol is in `idle.md`.
 
 use crate::reactor::clock;
-use crate::runtime::run_queue::RunQueue;
+use crate::runtime::home::Home;
 use crate::runtime::trim::Trimmed;
 use crate::runtime::worker::Base;
+use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a thief watches a queue before it takes from it: Go's number for `runnext`. A pair of tasks that talk to each other
 /// drains its queue within that pause and stays together.
@@ -22,6 +23,47 @@ const FINE: usize = 6;
 
 /// Pauses for which a thief waits to see what its owner does with a queue that is being filled. A thousand spawns take about 20.
 const LOOKS: usize = 32;
+
+/// What was moved here and run in less than so long for each was not worth the move: `FINE` in a `PAUSE`.
+const FINE_TASK: Duration = Duration::from_nanos(500);
+
+/// For so long after that, nothing is taken from an owner that spawns. As often as 512 are taken all the same, to see what they are like, that
+/// costs a fiftieth of a worker's time.
+const FINE_FOR: Duration = Duration::from_millis(10);
+
+/// What a worker took from others last, and what it was like.
+#[derive(Debug, Default)]
+pub(crate) struct Haul {
+    /// How many, and when they came.
+    moved: Cell<Option<(u32, Instant)>>,
+    /// When such a haul was found not to have been worth it.
+    fine_at: Cell<Option<Instant>>,
+}
+
+impl Haul {
+    fn begins(&self, count: usize) {
+        // Of a few it cannot be told.
+        let enough = u32::try_from(count).ok().filter(|_| count > SHORT);
+        self.moved.set(enough.map(|count| (count, clock::now())));
+    }
+
+    /// The worker has nothing to run any more.
+    fn is_done(&self) {
+        let Some((count, since)) = self.moved.take() else { return };
+        let now = clock::now();
+        self.fine_at.set((now - since < FINE_TASK * count).then_some(now));
+    }
+
+    fn was_fine(&self) -> bool {
+        self.fine_at.get().is_some_and(|at| clock::now() - at < FINE_FOR)
+    }
+
+    /// The worker ends.
+    pub(super) fn reset(&self) {
+        self.moved.set(None);
+        self.fine_at.set(None);
+    }
+}
 
 /// One round of idleness of a worker thread.
 pub(crate) fn sleep(base: Base) {
@@ -66,6 +108,7 @@ fn search(base: Base) -> bool {
     if scheduler.homes().len() == 1 || scheduler.idle.awake_count() < 2 {
         return false;
     }
+    base.here.local().haul.is_done();
     let mut stood_still = None;
     loop {
         if !scheduler.idle.try_search() {
@@ -78,6 +121,7 @@ fn search(base: Base) -> bool {
         let injected = !scheduler.injector.is_empty();
         match found {
             Found::Moved => {
+                base.here.local().haul.begins(base.home().queue.len());
                 if base.home().queue.len() > 1 || injected {
                     // More than we can run at once: pass the search on.
                     scheduler.wake_one();
@@ -123,11 +167,19 @@ fn steal(base: Base, before: Option<StoodStill>) -> Found {
     let mut found = Found::Nothing;
     for i in 0..homes.len() {
         let victim = homes[(first + i) % homes.len()];
-        if ptr::eq(victim, base.home()) || victim.queue.is_empty() {
+        if ptr::eq(victim, base.home()) {
             continue;
         }
-        match (watch(&victim.queue), before) {
+        if victim.queue.is_empty() {
+            // Others have emptied it, while what its owner runs takes long.
+            if base.take_overflow(victim) {
+                return Found::Moved;
+            }
+            continue;
+        }
+        match (watch(victim), before) {
             (Owner::Runs, _) => found = Found::LeftToOwner,
+            (Owner::Spawns, _) if base.here.local().haul.was_fine() => found = Found::LeftToOwner,
             (Owner::StandsStill(head), None) => {
                 return Found::StandsStill(StoodStill { worker: victim.index(), head });
             }
@@ -156,14 +208,20 @@ enum Owner {
     StandsStill(usize),
 }
 
-/// Watches what the owner of a queue does with it.
-fn watch(queue: &RunQueue) -> Owner {
+/// Watches what a worker does with its queue.
+fn watch(owner: &Home) -> Owner {
+    let ends = || {
+        let (head, tail) = owner.queue.ends();
+        (head, tail.wrapping_add(owner.overflow.len()))
+    };
     for _ in 0..LOOKS {
-        let (head, tail) = queue.ends();
+        let (head, end) = ends();
         pause();
-        let (head_now, tail_now) = queue.ends();
-        let length = tail_now.wrapping_sub(head_now);
-        let (taken, added) = (head_now.wrapping_sub(head), tail_now.wrapping_sub(tail));
+        let (head_now, end_now) = ends();
+        let length = end_now.wrapping_sub(head_now);
+        // What is taken from the overflow comes to the queue: between the two the end may seem to go back.
+        let added = (end_now.wrapping_sub(end) as isize).max(0) as usize;
+        let taken = head_now.wrapping_sub(head);
         if length == 0 || taken >= FINE || (taken > 0 && length <= SHORT) {
             return Owner::Runs;
         }

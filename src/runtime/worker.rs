@@ -23,11 +23,13 @@ use crate::reactor::clock;
 use crate::runtime::current::{self, CurrentHome};
 use crate::runtime::home::{Home, Line};
 use crate::runtime::inbox::LinkKind;
+use crate::runtime::locked_queue::LockedQueue;
 use crate::runtime::ready::{Front, Item};
 use crate::runtime::record::{Record, State, Suspended};
 use crate::runtime::report::Report;
 use crate::runtime::scheduler::{self, Scheduler};
-use crate::task::header::{Header, Kind, Lane, Runnable, State as TaskState};
+use crate::task::cell::{Ran, Runnable};
+use crate::task::header::{Header, Kind, Lane, State as TaskState};
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,8 +45,8 @@ const SLICE: u32 = 61;
 /// slice, a tenth of a busy worker's time would go there. Far below what a socket or a timer could notice.
 pub(super) const POLL_PERIOD: Duration = Duration::from_micros(20);
 
-/// Runnables taken from the injector at a time.
-const INJECTOR_BATCH: usize = 64;
+/// Runnables taken from the injector, or from an overflow, at a time: no fewer than a slice, so that the queue does not run dry.
+const BATCH: usize = 64;
 
 /// Idle loops kept per lane; more are ended and their stacks pooled. Guessed: 256 pages are 1 MiB.
 const MAX_SPARES: usize = 256;
@@ -127,6 +129,7 @@ impl Base {
             || local.has_wakes()
             || local.has_stash()
             || !self.home().queue.is_empty()
+            || !self.home().overflow.is_empty()
             || !self.home().inbox.is_empty()
     }
 
@@ -244,16 +247,25 @@ impl Base {
         any
     }
 
-    /// Moves a fair share of the injector to this worker's queue. True when there was something.
+    /// Moves what did not fit this worker's queue, and a fair share of the injector, there. True when there was something.
     pub(crate) fn take_injected(self) -> bool {
         let scheduler = self.scheduler();
-        let injector = &scheduler.injector;
-        if injector.is_empty() {
+        let share = scheduler.injector.len().div_ceil(scheduler.homes().len());
+        self.take_from(&self.home().overflow, BATCH) | self.take_from(&scheduler.injector, share)
+    }
+
+    /// Moves half of what did not fit the queue of another worker to this one's. True when there was something.
+    pub(super) fn take_overflow(self, of: &Home) -> bool {
+        self.take_from(&of.overflow, of.overflow.len().div_ceil(2))
+    }
+
+    /// Moves so many, a batch at most.
+    fn take_from(self, list: &LockedQueue, count: usize) -> bool {
+        if list.is_empty() {
             return false;
         }
-        let share = injector.len() / scheduler.homes().len() + 1;
         let mut any = false;
-        for runnable in injector.take(share.min(INJECTOR_BATCH)) {
+        for runnable in list.take(count.min(BATCH)) {
             any = true;
             if let Err(raw) = self.home().queue.push(runnable.into_raw()) {
                 // SAFETY: the pointer came from `into_raw` just now.
@@ -510,15 +522,31 @@ impl Loop {
         current::renew_budget();
         self.record.set_task(header);
         self.record.woke_itself.set(false);
-        let ended = runnable.run(&self.record.woke_itself);
+        let ran = runnable.run(&self.record.woke_itself);
         self.record.set_task(ptr::null());
         home.moved();
-        if let Some(ended) = ended {
-            home.scheduler().finish(ended);
+        match ran {
+            Ran::Paused => {}
+            Ran::Woken(runnable) => self.run_again(runnable),
+            Ran::Ended(ended) => home.scheduler().finish(ended),
         }
         if starts {
             home.started.store(home.started.load(Relaxed) - 1, Relaxed);
         }
+    }
+}
+
+impl Loop {
+    /// The task was woken while it ran. When there is nothing else to run it need not go through a queue.
+    #[inline]
+    fn run_again(&self, runnable: Runnable) {
+        let local = self.here.local();
+        if !local.is_alone(self.here.shared()) {
+            return scheduler::schedule(runnable);
+        }
+        local.slice.set(local.slice.get() - 1);
+        runnable.metadata().set_state(TaskState::Ready);
+        local.stash.set(Some(runnable));
     }
 }
 
@@ -554,6 +582,7 @@ impl Base {
         self.run(|| !self.here.local().has_wakes(), |_| ());
         self.retire_all();
         self.here.local().balance.reset();
+        self.here.local().haul.reset();
         self.here.local().memory.clear();
         coroutine::trim_pool(usize::MAX);
     }

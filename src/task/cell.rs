@@ -235,9 +235,9 @@ impl Runnable {
         Self { task: raw.cast() }
     }
 
-    /// Runs the task once. Some: it has completed. `woke_itself` is clear, and set by the run if it has to be woken again at once.
+    /// Runs the task once. `woke_itself` is clear, and set by the run if it has to be woken again at once.
     #[inline]
-    pub(crate) fn run(self, woke_itself: &cell::Cell<bool>) -> Option<Ended> {
+    pub(crate) fn run(self, woke_itself: &cell::Cell<bool>) -> Ran {
         let task = self.task;
         // SAFETY: `live`, until the task has completed or paused.
         let header = unsafe { task.as_ref() };
@@ -246,14 +246,26 @@ impl Runnable {
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw_waker(task)) });
         // SAFETY: we are the runner.
         if unsafe { (header.vtable.poll)(task, &mut Context::from_waker(&waker)) } {
-            return Some(end(task));
+            return Ran::Ended(end(task));
         }
         // Unless it was woken meanwhile, the task may be gone after this.
         if woke_itself.take() || header.word.pause() == Next::Schedule {
-            crate::runtime::scheduler::schedule(Self { task });
+            return Ran::Woken(Self { task });
         }
-        None
+        Ran::Paused
     }
+}
+
+/// What a run has come to.
+#[derive(Debug)]
+#[must_use = "a task that was woken is to be scheduled"]
+pub(crate) enum Ran {
+    /// It waits for a wake, or has had it already.
+    Paused,
+    /// It was woken while it ran.
+    Woken(Runnable),
+    /// It has completed.
+    Ended(Ended),
 }
 
 /// The result is there: whoever waits for it is told.

@@ -64,14 +64,34 @@ impl Latch {
 struct Home {
     inbox: Inbox,
     queue: RunQueue,
+    /// What the queue had no room for.
+    overflow: List,
     sleeper: Sleeper,
     poller: Poller,
+}
+
+/// As `LockedQueue`.
+#[derive(Default)]
+struct List(Mutex<VecDeque<SendRaw>>);
+
+impl List {
+    fn push(&self, task: Raw) {
+        self.0.lock().unwrap().push_back(SendRaw(task));
+    }
+
+    fn pop(&self) -> Option<Raw> {
+        self.0.lock().unwrap().pop_front().map(|SendRaw(task)| task)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
 }
 
 struct Scheduler {
     homes: Vec<Home>,
     idle: Idle,
-    injector: Mutex<VecDeque<SendRaw>>,
+    injector: List,
     gate: Gate<()>,
     ran: AtomicUsize,
 }
@@ -85,13 +105,14 @@ impl Scheduler {
         let home = |_| Home {
             inbox: Inbox::new(),
             queue: RunQueue::new(),
+            overflow: List::default(),
             sleeper: Sleeper::new(),
             poller: Poller::new(),
         };
         Arc::new(Self {
             homes: (0..workers).map(home).collect(),
             idle: Idle::new(),
-            injector: Mutex::default(),
+            injector: List::default(),
             gate: Gate::new(workers + 1),
             ran: AtomicUsize::new(0),
         })
@@ -108,7 +129,7 @@ impl Scheduler {
     /// From off the workers.
     fn spawn(&self, kind: Kind) -> bool {
         let Some(task) = self.make(None, kind) else { return false };
-        self.injector.lock().unwrap().push_back(SendRaw(task));
+        self.injector.push(task);
         if !self.idle.someone_searches() {
             self.wake_one();
         }
@@ -142,10 +163,6 @@ impl Scheduler {
         if self.gate.tell() {
             self.tell_workers();
         }
-    }
-
-    fn injector_is_empty(&self) -> bool {
-        self.injector.lock().unwrap().is_empty()
     }
 
     fn is_over(&self) -> bool {
@@ -233,7 +250,7 @@ impl<'a> Worker<'a> {
         let scheduler = self.scheduler;
         let task = scheduler.make(None, Kind::Child(latch.clone()))?;
         if self.home.queue.push(task.cast()).is_err() {
-            scheduler.injector.lock().unwrap().push_back(SendRaw(task));
+            self.home.overflow.push(task);
         }
         if self.home.queue.len() > 1 && scheduler.idle.seems_worth_waking(scheduler.homes.len()) {
             scheduler.wake_one();
@@ -248,8 +265,11 @@ impl<'a> Worker<'a> {
     }
 
     fn take_injected(&self) -> bool {
-        let task = self.scheduler.injector.lock().unwrap().pop_front();
-        let Some(SendRaw(task)) = task else { return false };
+        self.take_from(&self.home.overflow) | self.take_from(&self.scheduler.injector)
+    }
+
+    fn take_from(&self, list: &List) -> bool {
+        let Some(task) = list.pop() else { return false };
         if self.home.queue.push(task.cast()).is_err() {
             self.ready.borrow_mut().push_back(task);
         }
@@ -268,11 +288,13 @@ impl<'a> Worker<'a> {
             }
             let mut others = scheduler.homes.iter().filter(|home| !std::ptr::eq(*home, self.home));
             let found = others.any(|victim| match looked {
+                _ if victim.queue.len() == 0 => self.take_from(&victim.overflow),
                 true => victim.queue.steal_into(&self.home.queue) > 0,
-                false => victim.queue.len() > 0,
+                false => true,
             });
+            let looked = looked || self.home.queue.len() > 0 || !self.ready.borrow().is_empty();
             scheduler.idle.end_search();
-            let injected = !scheduler.injector_is_empty();
+            let injected = !scheduler.injector.is_empty();
             if found && looked {
                 if self.home.queue.len() > 1 || injected {
                     scheduler.wake_one();
@@ -298,7 +320,7 @@ impl<'a> Worker<'a> {
         home.sleeper.announce();
         self.rested.set(true);
         let timed = scheduler.idle.rest(self.index);
-        if home.inbox.is_empty() && scheduler.injector_is_empty() && !scheduler.is_over() {
+        if home.inbox.is_empty() && scheduler.injector.is_empty() && !scheduler.is_over() {
             if timed {
                 // The timeout may pass at once, or while others do anything.
                 thread::yield_now();
@@ -308,7 +330,7 @@ impl<'a> Worker<'a> {
         }
         home.sleeper.cancel();
         scheduler.idle.awake();
-        let has_work = !home.inbox.is_empty() || !scheduler.injector_is_empty();
+        let has_work = !home.inbox.is_empty() || !scheduler.injector.is_empty();
         if !has_work && scheduler.idle.holds_post(self.index) {
             self.look();
         }
@@ -321,8 +343,8 @@ impl<'a> Worker<'a> {
                 continue;
             }
             working = true;
-            if self.home.queue.len() == 0 {
-                home.queue.steal_into(&self.home.queue);
+            if self.home.queue.len() == 0 && home.queue.steal_into(&self.home.queue) == 0 {
+                self.take_from(&home.overflow);
             }
             let some_left = home.inbox.pick_out(|link| {
                 let task = link.cast::<Task>();
@@ -385,7 +407,16 @@ fn shuttle_a_blocked_worker_is_helped() {
     });
 }
 
-/// Two of three workers block; with so many children the queue overflows into the injector.
+/// With so many children the queue overflows.
+#[test]
+fn shuttle_what_a_blocked_worker_had_no_room_for_is_found() {
+    model(2, |scheduler| {
+        scheduler.spawn(Kind::Parent(6));
+        None
+    });
+}
+
+/// Two of three workers block.
 #[test]
 fn shuttle_two_blocked_workers_are_helped() {
     model(3, |scheduler| {

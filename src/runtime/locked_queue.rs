@@ -1,10 +1,11 @@
-//! The injector: runnables from off the workers, and what did not fit a worker's queue. Every worker looks here.
+//! Runnables in a list under a lock: the injector, which takes those from off the workers, and each worker's overflow, which takes what
+//! its run queue has no room for.
 //!
-//! A list through the links in the task headers, under a lock: a push never allocates, so a million tasks that are spawned before
-//! the first of them runs cost their own memory and no more, and a worker takes its share of them under one lock.
+//! The list goes through the links in the task headers: a push never allocates, so a million tasks that are spawned before
+//! the first of them runs cost their own memory and no more, and a worker takes many of them under one lock.
 //!
 //! # Invariants
-//! - `one-list`: a link is in the injector or in an inbox, once: it is guarded by the possession of the task's `Runnable`, which the
+//! - `one-list`: a link is in one such list or in an inbox, once: it is guarded by the possession of the task's `Runnable`, which the
 //!   link stands for until it is taken.
 //! - `counted`: `length` is the length of the list, but for pushes and takes under way. It orders nothing: the idle protocol does
 //!   (its model has a Relaxed counter here).
@@ -18,7 +19,7 @@ use std::fmt;
 use std::ptr::{self, NonNull};
 
 /// See the module's head.
-pub(crate) struct Injector {
+pub(crate) struct LockedQueue {
     list: Mutex<List>,
     length: AtomicUsize,
 }
@@ -31,7 +32,7 @@ struct List {
 // SAFETY: runnables are Send, and the pointers stand for them.
 unsafe impl Send for List {}
 
-impl Injector {
+impl LockedQueue {
     pub(crate) fn new() -> Self {
         Self {
             list: Mutex::new(List { first: ptr::null_mut(), last: ptr::null_mut() }),
@@ -84,13 +85,13 @@ impl Injector {
     }
 }
 
-impl fmt::Debug for Injector {
+impl fmt::Debug for LockedQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Injector").field("len", &self.len()).finish()
+        f.debug_struct("LockedQueue").field("len", &self.len()).finish()
     }
 }
 
-/// Runnables taken from the injector.
+/// Runnables taken.
 #[derive(Debug)]
 #[must_use = "what is not iterated over is lost"]
 pub(crate) struct Taken {
