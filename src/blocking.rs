@@ -47,14 +47,25 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Blocking { task: Some(::blocking::unblock(move || catch_unwind(AssertUnwindSafe(f)))) }
+    Blocking { task: Some(::blocking::unblock(move || Outcome(Some(catch_unwind(AssertUnwindSafe(f)))))) }
 }
 
 /// The value of a closure given to [`blocking()`], on its way: a future.
 #[must_use = "the closure runs anyway, but its value and its panic are lost unless waited for"]
 pub struct Blocking<T> {
     // `None` once its value has been taken.
-    task: Option<::blocking::Task<Result<T, Box<dyn Any + Send>>>>,
+    task: Option<::blocking::Task<Outcome<T>>>,
+}
+
+/// What the closure came to. Dropping it never unwinds: the pool would abort the process.
+struct Outcome<T>(Option<Result<T, Box<dyn Any + Send>>>);
+
+impl<T> Drop for Outcome<T> {
+    fn drop(&mut self) {
+        let result = self.0.take();
+        // The panic hook has told of what a destructor throws here; its payload may throw as well and is forgotten.
+        std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(result))));
+    }
 }
 
 impl<T> Future for Blocking<T> {
@@ -62,8 +73,9 @@ impl<T> Future for Blocking<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let task = self.task.as_mut().expect("`Blocking` polled after it was ready");
-        let result = std::task::ready!(Pin::new(task).poll(cx));
+        let mut outcome = std::task::ready!(Pin::new(task).poll(cx));
         self.task = None;
+        let result = outcome.0.take().expect("an outcome is taken once");
         Poll::Ready(result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }

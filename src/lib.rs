@@ -44,6 +44,7 @@
 //! | a GIL token, JNI frames, C libraries with begin and end bound to the thread | released too early, or twice | **unsound** |
 //! | guards that check their order (tokio's `Handle::enter`, `Runtime::block_on`, `futures`' `LocalPool`) | they panic | panics |
 //! | a `RefCell` in a thread-local, borrowed | the neighbour's borrow panics | panics |
+//! | the panic hook (one that waits) | a neighbour's panic is one inside the hook, for std: **the process aborts** | aborts |
 //! | a span guard, an event budget, the lock of standard output | wrong parent, wrong budget, mixed lines | misbehaves |
 //! | a lock of `std::sync`, a `Once` or `LazyLock` initialiser | a neighbour on the same worker blocks the thread, and the holder can only go on there: **that worker stops for ever** | deadlocks |
 //!

@@ -68,6 +68,50 @@ fn futures_and_unstarted_closures_move() {
 }
 
 #[test]
+fn what_a_queue_has_no_room_for_moves_as_well() {
+    let dog = watchdog!(30);
+    let runtime = common::runtime(2);
+    dog.watch(&runtime);
+    let spawner = runtime.go(|| {
+        let here = thread_id();
+        let tasks: Vec<_> = (0..3_000).map(|_| aqueduct::spawn(async { thread_id() })).collect();
+        while !tasks.iter().all(aqueduct::JoinHandle::is_finished) {
+            std::hint::spin_loop();
+        }
+        tasks.into_iter().all(|task| task.join().unwrap() != here)
+    });
+    assert!(spawner.join().unwrap());
+}
+
+#[test]
+fn a_lone_future_that_yields_lets_in_what_comes() {
+    let dog = watchdog!(30);
+    let runtime = common::runtime(1);
+    dog.watch(&runtime);
+    let (injected, timed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let flags = [injected.clone(), timed.clone()];
+    let yields = Latch::new();
+    let begun = yields.clone();
+    let lone = runtime.spawn(async move {
+        aqueduct::yield_now_async().await;
+        begun.open();
+        while !flags.iter().all(|flag| flag.load(Acquire)) {
+            aqueduct::yield_now_async().await;
+        }
+    });
+    yields.block_thread();
+    runtime.go(move || injected.store(true, Release)).join().unwrap();
+    runtime
+        .spawn(async move {
+            aqueduct::time::Timer::after(Duration::from_millis(1)).await;
+            timed.store(true, Release);
+        })
+        .join()
+        .unwrap();
+    lone.join().unwrap();
+}
+
+#[test]
 fn a_future_goes_on_elsewhere_when_its_worker_is_busy() {
     let dog = watchdog!(30);
     let runtime = common::runtime(2);

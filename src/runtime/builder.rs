@@ -13,7 +13,7 @@ use crate::runtime::worker::{self, Base};
 use crate::task::header::Lane;
 use std::collections::HashSet;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Mutex;
@@ -163,6 +163,9 @@ impl Builder {
         if workers > MAX_WORKERS {
             return Err(invalid(&format!("{workers} workers: more than {MAX_WORKERS} are not supported")));
         }
+        if self.thread_name.as_ref().is_some_and(|name| name.contains('\0')) {
+            return Err(invalid("a thread name must not contain a null byte"));
+        }
         let name = self.thread_name.clone().unwrap_or_else(|| "aqueduct".into());
         let config = self.config()?;
         prepare_process();
@@ -211,7 +214,10 @@ impl Builder {
             futures: spaced(FUTURE_SPACING, true),
             panic_policy: self.panic_policy,
             waits_in_poll: self.waits_in_poll,
-            on_report: self.on_report.unwrap_or_else(|| Box::new(|report| eprintln!("aqueduct: {report}"))),
+            on_report: self.on_report.unwrap_or_else(|| {
+                // Not `eprintln!`, which panics when nobody reads standard error.
+                Box::new(|report| drop(writeln!(io::stderr(), "aqueduct: {report}")))
+            }),
             reported: Mutex::default(),
         })
     }

@@ -93,7 +93,7 @@ impl<L> Gate<L> {
     pub(crate) fn tell(&self) -> bool {
         let waiters = std::mem::take(&mut *lock(&self.waiters));
         waiters.into_iter().for_each(Waker::wake);
-        self.live() == 0
+        self.is_empty()
     }
 
     /// Enrols for being told; the caller looks at `live` afterwards.
@@ -109,6 +109,11 @@ impl<L> Gate<L> {
     /// Entries present: a moment's view while the gate is open, afterwards never too few.
     pub(crate) fn live(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).length).sum()
+    }
+
+    /// Whether nobody is left; sooner told than `live`.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().rev().all(|shard| lock(shard).length == 0)
     }
 
     /// Calls `f` with every shard's list, one after the other, under its lock: it must not run user code or

@@ -2,6 +2,7 @@
 
 use crate::runtime::builder::Builder;
 use crate::runtime::dump::Dump;
+use crate::runtime::fork;
 use crate::runtime::scheduler::Scheduler;
 use crate::runtime::shutdown::{self, ShutdownReport};
 use crate::runtime::{current, global};
@@ -86,6 +87,10 @@ impl Deref for Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        if fork::is_child() {
+            // The workers are the parent's, and so are the locks that they may have held.
+            return;
+        }
         self.scheduler().begin_shutdown();
     }
 }

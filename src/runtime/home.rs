@@ -80,6 +80,9 @@ pub(crate) struct Local {
     pub(crate) wakes: RefCell<VecDeque<Waker>>,
     /// Coroutines whose loop is idle, hot last.
     pub(crate) spares: RefCell<Vec<(Lane, Vec<&'static Record>)>>,
+    /// Loop coroutines that are in something: a task, or a waker of somebody's that waits. The thread does not end before
+    /// them, nor does the home go to another one.
+    pub(crate) busy_loops: Cell<usize>,
     free_records: RefCell<Vec<&'static Record>>,
     pub(crate) blocks: RefCell<Vec<&'static [Record]>>,
     /// Memory for tasks.
@@ -145,6 +148,7 @@ impl Home {
                 stash: Cell::new(None),
                 wakes: RefCell::default(),
                 spares: RefCell::default(),
+                busy_loops: Cell::new(0),
                 free_records: RefCell::default(),
                 blocks: RefCell::default(),
                 memory: Blocks::new(),
@@ -324,8 +328,8 @@ impl Local {
     #[inline]
     pub(crate) fn is_alone(&self, home: &Home) -> bool {
         self.slice.get() > 0
-            && self.ready.is_empty()
             && home.queue.is_empty()
+            && self.ready.is_empty()
             && !self.has_wakes()
             && !self.has_stash()
     }

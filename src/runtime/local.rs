@@ -24,7 +24,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Rounds of a nested runtime's base between two turns for the outer worker. Guessed: a few slices.
-const OUTER_TURN: u32 = 256;
+pub(super) const OUTER_TURN: u32 = 256;
 
 /// A runtime whose tasks all run on the thread that built it, and only while it is driven: inside [`block_on`](Self::block_on)
 /// or [`run`](Self::run).
@@ -191,7 +191,7 @@ impl LocalRuntime {
             || {
                 turns.set(turns.get() + 1);
                 if nested && turns.get().is_multiple_of(OUTER_TURN) {
-                    self.give_outer_a_turn(&driving);
+                    self.give_outer_a_turn(&driving, || caller.pass_on(handle));
                 }
                 handle.is_finished()
             },
@@ -206,8 +206,9 @@ impl LocalRuntime {
     }
 
     /// Lets the outer worker, whose coroutine we drive on, run something else.
-    fn give_outer_a_turn(&self, driving: &Driving<'_>) {
+    pub(super) fn give_outer_a_turn(&self, driving: &Driving<'_>, look: impl FnOnce()) {
         current::replace_home(driving.outer);
+        look();
         wait::block_on_borrowing(wait::yield_now_async());
         current::replace_home(Some(self.home()));
     }
@@ -302,11 +303,34 @@ impl Drop for LocalRuntime {
         self.scheduler.begin_shutdown();
         let stuck = Cell::new(false);
         {
-            let _driving = Driving::begin(self);
+            let driving = Driving::begin(self);
             let base = self.base();
-            base.run(|| stuck.get() || self.scheduler.live() == 0, |base| stuck.set(!base.receive()));
-            if self.scheduler.live() > 0 {
+            let turns = Cell::new(0_u32);
+            let give_turns = || {
+                turns.set(turns.get() + 1);
+                if driving.nested && turns.get().is_multiple_of(OUTER_TURN) {
+                    self.give_outer_a_turn(&driving, || ());
+                }
+            };
+            let is_over = || self.scheduler.live() == 0 && !base.is_in_use();
+            let look = |base: Base| {
+                if !base.receive() {
+                    stuck.set(!base.awaits_runnable());
+                    std::thread::yield_now();
+                }
+            };
+            let done = || {
+                give_turns();
+                stuck.get() || base.is_starved() || is_over()
+            };
+            base.run(done, look);
+            if !is_over() {
                 // What is left waits for something that nobody will drive: leaked, with its home.
+                return;
+            }
+            base.evict();
+            base.run(|| stuck.get() || !base.is_in_use(), look);
+            if base.is_in_use() {
                 return;
             }
             base.wind_up();

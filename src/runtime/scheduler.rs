@@ -20,7 +20,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -95,7 +95,7 @@ impl Scheduler {
     /// Shut down and without tasks: the workers may end.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
-        self.is_closed() && self.live() == 0
+        self.is_closed() && self.registry.gate().is_empty()
     }
 
     // ---- spawning
@@ -240,7 +240,8 @@ impl Scheduler {
     // ---- reports
 
     pub(crate) fn report(&self, report: &Report) {
-        (self.config.on_report)(report);
+        // Called on the base, too: what unwinds from there ends the worker, and all it owns hangs.
+        mem::forget(catch_unwind(AssertUnwindSafe(|| (self.config.on_report)(report))));
     }
 
     /// A task waits inside the poll of a future, on that worker's stack for futures.

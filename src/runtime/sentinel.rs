@@ -51,6 +51,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// The worker ends.
+    pub(crate) fn reset(&self) {
+        self.starved.set(false);
+        self.starved_in_row.set(0);
+    }
+
     /// True the first time.
     pub(crate) fn first_starvation(&self) -> bool {
         !self.starved.replace(true)

@@ -86,7 +86,7 @@ pub(crate) fn sleep(base: Base) {
     let scheduler = base.scheduler();
     home.sleeper.announce();
     let watch_after = base.rest();
-    if home.inbox.is_empty() && scheduler.injector.is_empty() && !scheduler.is_over() {
+    if home.inbox.is_empty() && scheduler.injector.is_empty() && !base.may_end() {
         let begun = clock::now();
         base.poll(shorter(trim_after, watch_after));
         base.has_slept(begun);

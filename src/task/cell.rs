@@ -99,7 +99,14 @@ impl<F: Future> Cell<F> {
             Err(Failure::Cancelled)
         } else {
             // SAFETY: `stage`; it is never moved, for the allocation is not.
-            match catch_unwind(AssertUnwindSafe(|| unsafe { Pin::new_unchecked(&mut *future) }.poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: as above.
+                let poll = unsafe { Pin::new_unchecked(&mut *future) }.poll(cx);
+                if poll.is_pending() && header.guarded.get() && header.pinned().is_none() {
+                    crate::wait::drop_hooks(header);
+                }
+                poll
+            })) {
                 Ok(Poll::Pending) => {
                     // A wake during the poll is scheduled after this, and says `Ready`.
                     header.set_state(State::Waiting);
@@ -109,12 +116,12 @@ impl<F: Future> Cell<F> {
                 Err(payload) => Err(failure(header, payload)),
             }
         };
-        let destructors = || {
-            // SAFETY: `stage`; dropped once, for the result takes its place.
-            unsafe { ptr::drop_in_place(future) };
-            header.drop_extras();
-        };
-        if let Err(payload) = drop_shielded(header, destructors) {
+        // SAFETY: `stage`; dropped once, for the result takes its place.
+        if let Err(payload) = drop_shielded(header, || unsafe { ptr::drop_in_place(future) }) {
+            replace(header, &mut result, failure(header, payload));
+        }
+        // Also when the future's destructors have thrown: extras may be bound to this thread.
+        if let Err(payload) = drop_shielded(header, || header.drop_extras()) {
             replace(header, &mut result, failure(header, payload));
         }
         header.set_ended();

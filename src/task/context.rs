@@ -144,7 +144,7 @@ pub fn shield<R>(f: impl FnOnce() -> R) -> R {
     }
 
     let _shield = place::with_task(|task| {
-        task.shields.set(task.shields.get() + 1);
+        task.shields.set(task.shields.get().checked_add(1).expect("shields are nested 65,535 deep at most"));
         Shield(ptr::from_ref(task))
     });
     f()

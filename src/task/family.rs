@@ -164,19 +164,24 @@ impl Family {
     pub(super) fn join_all(&self, parent: Cancellable) -> bool {
         let whole = AbortOnUnwind;
         // A guard that the scope's closure left behind must not refuse this wait.
-        let forbidden = current::replace_forbidden(None);
+        let forbidden = current::replace_forbidden((0, None));
         let mut passed_on = false;
-        block_on_borrowing(poll_fn(|cx| {
-            if !passed_on && parent.is_requested() {
-                passed_on = true;
-                self.cancel_all();
+        loop {
+            block_on_borrowing(poll_fn(|cx| {
+                if !passed_on && parent.is_requested() {
+                    passed_on = true;
+                    self.cancel_all();
+                }
+                self.parent.register(cx.waker());
+                if lock(&self.state).running == 0 { Poll::Ready(()) } else { Poll::Pending }
+            }));
+            let orphans = mem::take(&mut lock(&self.state).orphans);
+            if orphans.is_empty() {
+                break;
             }
-            self.parent.register(cx.waker());
-            if lock(&self.state).running == 0 { Poll::Ready(()) } else { Poll::Pending }
-        }));
-        // Nobody else is left to add one.
-        let orphans = mem::take(&mut lock(&self.state).orphans);
-        self.finish(orphans);
+            // Their values are dropped here: destructors that may start children, or leave other children's handles behind.
+            self.finish(orphans);
+        }
         current::replace_forbidden(forbidden);
         mem::forget(whole);
         passed_on && lock(&self.state).cut_short
@@ -213,6 +218,8 @@ impl<F: Future> Future for Child<F> {
             let value = std::task::ready!(future.poll(cx));
             // Here, and not by the task's wrapper: a value that a panicking destructor throws away must go before the count does.
             this.future.set(None);
+            // What their destructors throw throws the value away, too.
+            current::with_task(Header::drop_extras);
             Poll::Ready(value)
         }));
         match poll {

@@ -234,10 +234,13 @@ impl Header {
         f(&mut self.make_rare().extras.borrow_mut())
     }
 
+    /// Also what their destructors make anew. Runner only.
     #[inline]
     pub(crate) fn drop_extras(&self) {
         if let Some(rare) = self.rare() {
-            drop(rare.extras.take());
+            while !rare.extras.borrow().is_empty() {
+                drop(rare.extras.take());
+            }
         }
     }
 
@@ -314,7 +317,9 @@ impl Drop for Header {
         let rare = self.rare.load(Relaxed);
         if !rare.is_null() {
             // SAFETY: made by `Rare::new`, freed once, with the header.
-            drop(unsafe { Box::from_raw(rare) });
+            let rare = unsafe { Box::from_raw(rare) };
+            // Empty, unless destructors have thrown. This may be any thread.
+            rare.extras.take().abandon();
         }
     }
 }

@@ -81,6 +81,10 @@ type Value = Arc<dyn Any + Send + Sync>;
 pub(crate) struct Locals(Vec<(usize, Value)>);
 
 impl Locals {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn get(&self, key: usize) -> Option<Value> {
         self.0.iter().find(|(present, _)| *present == key).map(|(_, value)| value.clone())
     }

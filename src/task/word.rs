@@ -112,6 +112,11 @@ impl Word {
         self.bits.load(Acquire) & COMPLETED != 0
     }
 
+    /// A runnable exists, or a run is under way.
+    pub(crate) fn has_runnable(&self) -> bool {
+        self.bits.load(Acquire) & (ACTIVE | COMPLETED) == ACTIVE
+    }
+
     // ---- references
 
     #[inline]

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ use std::rc::Rc;
 #[derive(Default)]
 pub(crate) struct Extras {
     hooks: Vec<Hook>,
+    /// By the numbers of their guards.
     forbidden: Vec<(u64, &'static Location<'static>)>,
     /// A hook's callback is running: waiting in it is refused.
     in_hook: Option<&'static Location<'static>>,
@@ -25,7 +27,6 @@ pub(crate) struct Extras {
     pub(crate) locals: crate::task::Locals,
     /// What a hook threw during a wait that must not unwind.
     panic: Option<Box<dyn Any + Send>>,
-    next: u64,
 }
 
 impl Extras {
@@ -34,9 +35,15 @@ impl Extras {
         !self.hooks.is_empty() || !self.forbidden.is_empty() || self.in_hook.is_some()
     }
 
-    fn next(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    /// Whether dropping it does nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.hooks.is_empty() && self.locals.is_empty() && self.panic.is_none()
+    }
+
+    /// Drops what was left at the task's end. Hooks are forgotten: they may be bound to another thread.
+    pub(crate) fn abandon(mut self) {
+        mem::forget(mem::take(&mut self.hooks));
+        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(self))));
     }
 }
 
@@ -46,6 +53,18 @@ struct Hook {
     alive: Rc<Cell<bool>>,
     before: Box<dyn FnMut()>,
     after: Box<dyn FnMut()>,
+}
+
+/// At the end of a poll of a future that may go on on another thread: no guard of its is left but leaked ones (they are `!Send`),
+/// and callbacks are bound to this thread.
+#[cold]
+pub(crate) fn drop_hooks(task: &Header) {
+    let hooks = task.extras(|extras| {
+        let hooks = mem::take(&mut extras.hooks);
+        task.guarded.set(extras.guards());
+        hooks
+    });
+    drop(hooks);
 }
 
 /// Calls `before` when the calling task suspends in a wait, and `after` when it is resumed, for as long as the guard lives.
@@ -126,6 +145,8 @@ impl fmt::Debug for HookGuard {
 /// something bound to the thread. A wait that would suspend panics and names this place; an operation that does not have to
 /// wait goes through.
 ///
+/// A guard that is moved to another task and dropped there allows nothing: neither there nor in the task it was made in.
+///
 /// # Examples
 /// ```
 /// let task = aqueduct::go(|| {
@@ -140,27 +161,30 @@ pub fn forbid() -> ForbidGuard {
     let site = Location::caller();
     let entry = current::with_task(|task| {
         task.guarded.set(true);
-        task.make_extras(|extras| {
-            let id = extras.next();
-            extras.forbidden.push((id, site));
-            id
-        })
+        let id = current::next_guard();
+        task.make_extras(|extras| extras.forbidden.push((id, site)));
+        id
     });
-    let before = if entry.is_none() { current::replace_forbidden(Some(site)) } else { None };
-    ForbidGuard { entry, before, not_send: PhantomData }
+    if entry.is_none() {
+        let (guards, _) = current::forbidden_by();
+        current::replace_forbidden((guards + 1, Some(site)));
+    }
+    ForbidGuard { entry, not_send: PhantomData }
 }
 
 /// Allows waiting again when dropped; see [`forbid`].
 pub struct ForbidGuard {
     entry: Option<u64>,
-    before: Option<&'static Location<'static>>,
     not_send: PhantomData<*const ()>,
 }
 
 impl Drop for ForbidGuard {
     fn drop(&mut self) {
         let Some(entry) = self.entry else {
-            current::replace_forbidden(self.before);
+            // Guards may go in any order.
+            let (guards, site) = current::forbidden_by();
+            let left = guards.saturating_sub(1);
+            current::replace_forbidden((left, site.filter(|_| left > 0)));
             return;
         };
         current::with_task(|task| {

@@ -30,7 +30,7 @@ mod tests;
 mod thread;
 mod yielding;
 
-pub(crate) use hook::{Extras, take_hook_panic};
+pub(crate) use hook::{Extras, drop_hooks, take_hook_panic};
 pub use hook::{ForbidGuard, HookGuard, forbid, hook};
 pub(crate) use thread::several_cores;
 pub use yielding::{YieldNow, yield_now, yield_now_async};
