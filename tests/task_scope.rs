@@ -3,7 +3,7 @@
 mod common;
 
 use aqueduct::task::{self, scope};
-use aqueduct::{JoinHandle, go, spawn, time, yield_now};
+use aqueduct::{JoinHandle, go, spawn, task_local, time, yield_now};
 use common::{Drops, Latch, OnDrop, panic_of, panic_text, watchdog};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -310,6 +310,55 @@ fn a_value_with_a_panicking_destructor_is_a_childs_panic() {
     }));
     drop(text);
     assert_eq!(count.load(SeqCst), 1);
+}
+
+#[test]
+fn children_started_by_a_thrown_away_value_are_waited_for() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let (detached, ended) = (Latch::new(), Latch::new());
+        scope(|s| {
+            let child = s.go({
+                let (detached, ended) = (detached.clone(), ended.clone());
+                move || {
+                    // Nobody wants its value, which is dropped when the last child has ended.
+                    detached.wait();
+                    OnDrop::new(move || {
+                        drop(s.go(move || {
+                            time::sleep(Duration::from_millis(10));
+                            ended.open();
+                        }));
+                    })
+                }
+            });
+            drop(child);
+            detached.open();
+        });
+        assert!(ended.is_open(), "the scope has returned before its child ended");
+    });
+}
+
+task_local! {
+    static LAST_WORDS: OnDrop<fn()>;
+}
+
+#[test]
+fn a_value_thrown_away_for_a_task_locals_panic_goes_before_the_scope_returns() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let drops = Drops::new();
+        scope(|s| {
+            // Leaked: the scope knows only that the child has ended.
+            std::mem::forget(s.go(|| {
+                LAST_WORDS.set(OnDrop::new(|| {
+                    time::sleep(Duration::from_millis(10));
+                    panic!("a task-local's destructor");
+                }));
+                drops.one()
+            }));
+        });
+        assert_eq!((drops.made(), drops.dropped()), (1, 1));
+    });
 }
 
 #[test]
