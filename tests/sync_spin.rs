@@ -3,9 +3,11 @@
 mod common;
 
 use aqueduct::prelude::*;
+use aqueduct::time;
 use common::party::PARTIES;
 use common::watchdog;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[test]
 fn it_excludes_everywhere() {
@@ -47,6 +49,22 @@ fn a_wait_is_refused_while_it_is_held() {
     };
     refused();
     go(refused).join().unwrap();
+}
+
+#[test]
+fn guards_that_go_in_another_order_leave_nothing_behind() {
+    let _dog = watchdog!(60);
+    let check = || {
+        let (one, other) = (SpinLock::new(()), SpinLock::new(()));
+        let wait = || time::sleep(Duration::from_millis(1));
+        let (first, second) = (one.lock(), other.lock());
+        drop(first);
+        assert!(common::panic_of(wait).contains("forbidden"), "one is held");
+        drop(second);
+        wait();
+    };
+    check();
+    go(check).join().unwrap();
 }
 
 fn polled_once_is_pending(future: impl Future) -> bool {
