@@ -3,12 +3,13 @@
 mod common;
 
 use aqueduct::runtime::{PanicPolicy, Runtime};
-use aqueduct::{block_on, go, task, yield_now};
+use aqueduct::{block_on, go, task, task_local, yield_now};
 use common::child::{alone, assert_says};
 use common::{Child, Drops, Latch, OnDrop, panic_of, panic_text, until, until_waiting, watchdog};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Wake, Waker};
+use std::thread;
 
 fn quietly(text: &'static str) -> ! {
     resume_unwind(Box::new(text))
@@ -184,6 +185,92 @@ fn a_futures_destructor_may_panic() {
     assert_eq!(runtime.go(|| 7).join().unwrap(), 7);
 }
 
+task_local! {
+    static KEPT: common::Counted;
+    static BOMB: Bomb;
+}
+
+#[test]
+fn task_locals_go_with_a_future_whose_destructor_panics() {
+    let _dog = watchdog!(20);
+    let runtime = common::runtime(1);
+    let drops = Drops::new();
+    let kept = drops.one();
+    let task = runtime.spawn(async move {
+        KEPT.set(kept);
+        let _bomb = Bomb;
+        std::future::pending::<()>().await;
+    });
+    until_waiting(&runtime, task.id());
+    task.cancel();
+    until(|| task.is_finished());
+    assert_eq!(drops.dropped(), 1, "not with its handle");
+    assert!(task.join().unwrap_err().is_panic());
+}
+
+#[test]
+fn a_future_and_its_task_local_may_both_panic_when_dropped() {
+    alone(common::test_path!(), || {
+        let runtime = common::runtime(1);
+        let task = runtime.spawn(async {
+            BOMB.set(Bomb);
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        });
+        until_waiting(&runtime, task.id());
+        task.cancel();
+        drop(task);
+        until(|| runtime.dump().tasks().is_empty());
+        assert_eq!(runtime.go(|| 7).join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn hooks_of_a_local_task_whose_destructor_panics_go_on_its_own_thread() {
+    let _dog = watchdog!(20);
+    let runtime = common::runtime(1);
+    let (send, receive) = mpsc::channel();
+    let spawning = runtime.go(move || {
+        aqueduct::spawn_local(async move {
+            let here = thread::current().id();
+            let last = OnDrop::new(move || send.send((here, thread::current().id())).unwrap());
+            let hook = aqueduct::wait::hook(move || _ = &last, || ());
+            std::mem::forget(hook);
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        })
+    });
+    let task = spawning.join().unwrap();
+    until_waiting(&runtime, task.id());
+    task.cancel();
+    until(|| task.is_finished());
+    // What is left of the task is freed here.
+    drop(task);
+    let (made, dropped) = receive.recv().unwrap();
+    assert_eq!(made, dropped);
+}
+
+#[test]
+fn a_blocking_closures_value_that_nobody_takes_may_panic_when_dropped() {
+    // One thread of the pool: it is asked for more when it has done with what was abandoned.
+    let child = Child::new(common::test_path!()).with("BLOCKING_MAX_THREADS", "1");
+    let ended = child.run("", || {
+        let gate = Latch::new();
+        let (first, second) = (gate.clone(), gate.clone());
+        drop(aqueduct::blocking(move || {
+            first.block_thread();
+            Bomb
+        }));
+        drop(aqueduct::blocking(move || {
+            second.block_thread();
+            resume_unwind(Box::new(Bomb));
+        }));
+        gate.open();
+        assert_eq!(block_on(aqueduct::blocking(|| 7)), 7);
+    });
+    ended.well();
+}
+
 struct BrokenWaker;
 
 impl Wake for BrokenWaker {
@@ -210,6 +297,30 @@ fn a_panicking_waker_takes_no_worker_with_it() {
     });
     waits.join().unwrap();
     assert_eq!(runtime.go(|| 7).join().unwrap(), 7);
+}
+
+#[test]
+fn a_waker_may_panic_with_a_payload_whose_destructor_panics() {
+    struct Doubly(Latch);
+    impl Wake for Doubly {
+        fn wake(self: Arc<Self>) {
+            self.0.open();
+            resume_unwind(Box::new(Bomb));
+        }
+    }
+    alone(common::test_path!(), || {
+        let runtime = common::runtime(1);
+        let called = Latch::new();
+        let waker = Waker::from(Arc::new(Doubly(called.clone())));
+        let waits = runtime.go(move || {
+            let timer = aqueduct::time::Timer::after(std::time::Duration::from_millis(1));
+            let mut timer = Box::pin(timer);
+            assert!(timer.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+            called.wait();
+        });
+        waits.join().unwrap();
+        assert_eq!(runtime.go(|| 7).join().unwrap(), 7);
+    });
 }
 
 #[test]
