@@ -513,6 +513,28 @@ fn a_local_executor_in_a_coroutine_leaves_the_worker_to_others() {
 }
 
 #[test]
+fn a_busy_local_executor_in_a_coroutine_leaves_the_worker_to_others() {
+    let dog = watchdog!(20);
+    let runtime = common::runtime(1);
+    dog.watch(&runtime);
+    let nested = runtime.go(|| {
+        let (tx, rx) = channel::bounded(1);
+        let executor = LocalExecutor::new();
+        let never_idle = async {
+            loop {
+                yield_now_async().await;
+            }
+        };
+        executor.spawn(never_idle).detach();
+        // It waits for a neighbour of the coroutine that drives.
+        let waits = executor.spawn(async move { rx.recv().unwrap() });
+        drop(go(move || tx.send(7).unwrap()));
+        executor.run(waits).wait()
+    });
+    assert_eq!(nested.join().unwrap(), 7);
+}
+
+#[test]
 fn a_cancelled_coroutine_takes_its_local_executor_with_it() {
     let dog = watchdog!(20);
     let runtime = common::runtime(1);

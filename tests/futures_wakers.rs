@@ -13,6 +13,7 @@ use futures_test::task::{new_count_waker, panic_waker};
 use std::fmt;
 use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
@@ -567,6 +568,35 @@ fn a_dropped_future_lets_go_of_its_waker() {
         (case.complete)();
         assert_eq!(watched.wakes.load(SeqCst), 0, "{}", case.name);
     }
+}
+
+/// A run of a local executor beside another one that drives it waits for its turn, with one waker however often it is polled.
+#[test]
+fn a_run_beside_a_driver_keeps_a_waker_once() {
+    let _dog = watchdog!(30);
+    let kept = aqueduct::go(|| {
+        let executor = Rc::new(LocalExecutor::new());
+        let latch = Latch::new();
+        let waits = latch.clone();
+        let task = executor.spawn(async move { waits.wait() });
+        let driver = aqueduct::spawn_local({
+            let executor = executor.clone();
+            async move { executor.run(task).await }
+        });
+        aqueduct::block_on(latch.waited_for());
+        let watched = Arc::new(Watched { wakes: AtomicUsize::new(0) });
+        let waker = Waker::from(watched.clone());
+        let mut run = pin!(executor.run(pending::<()>()));
+        for _ in 0..1000 {
+            assert!(run.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        let kept = Arc::strong_count(&watched);
+        latch.open();
+        driver.join().unwrap();
+        kept
+    });
+    let kept = kept.join().unwrap();
+    assert!(kept < 10, "{kept} clones of a waker");
 }
 
 #[test]
