@@ -50,7 +50,8 @@
 //!
 //! Against them: [`wait::forbid`] makes waits panic while a guard lives, [`wait::hook`] carries thread-local state over waits,
 //! [`Builder::waits_in_poll`](runtime::Builder::waits_in_poll) reports or refuses waits inside polls, and a worker that stands
-//! still is [reported](runtime::Report) by the name of the task that it runs.
+//! still is [reported](runtime::Report) by the name of the task that it runs, as long as another worker of the runtime is free to
+//! see it: when all stand still, or there is only the one, nobody reports it.
 //!
 //! # What a wait promises
 //!

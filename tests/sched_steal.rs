@@ -318,6 +318,18 @@ fn a_stuck_worker_is_reported_by_task_name_once() {
 }
 
 #[test]
+fn a_stuck_coroutine_is_not_among_those_that_wait_for_it() {
+    let dog = watchdog!(30);
+    let (builder, reports) = Reports::of(Runtime::builder().workers(2));
+    let runtime = builder.build().unwrap();
+    dog.watch(&runtime);
+    let stuck = Stuck::start(&runtime, "alone");
+    until(|| reports.count("\"alone\"") > 0);
+    assert_eq!(reports.count("; 0 started coroutines wait for it;"), 1, "{:?}", reports.all());
+    drop(stuck);
+}
+
+#[test]
 fn nobody_wakes_when_nobody_runs() {
     alone(common::test_path!(), || {
         let runtime = Runtime::builder().workers(4).thread_name("quiet").build().unwrap();

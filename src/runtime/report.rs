@@ -4,7 +4,7 @@ use crate::reactor::clock;
 use crate::runtime::dump::TaskInfo;
 use crate::runtime::home::Home;
 use crate::runtime::scheduler::Scheduler;
-use crate::task::header::Header;
+use crate::task::header::{Header, Kind};
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -18,7 +18,8 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum Report {
     /// A worker has not come back to its loop for a second: a poll that computes, or a thread blocked in a system call or a
-    /// lock that is held across a wait.
+    /// lock that is held across a wait. Another worker of the runtime reports it, one that comes back to its own loop: when
+    /// all stand still, as the only one of a runtime does, nobody is there to tell.
     #[non_exhaustive]
     StuckWorker {
         /// The worker's number.
@@ -27,7 +28,7 @@ pub enum Report {
         since: Duration,
         /// The task that it runs.
         task: Option<TaskInfo>,
-        /// Started coroutines of this worker, which no other worker can run.
+        /// Started coroutines of this worker beside the one that it runs; no other worker can run them.
         holds_up: usize,
     },
     /// A task waited inside the poll of a future, under [`WaitsInPoll::Report`](crate::runtime::WaitsInPoll::Report).
@@ -68,7 +69,10 @@ impl Report {
                 task = TaskInfo::of(header, now);
             }
         });
-        Self::StuckWorker { worker: home.index(), since, task, holds_up: home.started.load(Relaxed) }
+        // The one that runs has started too, and does not wait for itself.
+        let itself = task.as_ref().is_some_and(|task| task.kind() == Kind::Coroutine);
+        let holds_up = home.started.load(Relaxed).saturating_sub(usize::from(itself));
+        Self::StuckWorker { worker: home.index(), since, task, holds_up }
     }
 
     pub(crate) fn wait_in_poll(task: &Header, site: &'static Location<'static>) -> Self {
@@ -97,9 +101,10 @@ impl fmt::Display for Report {
                     Some(task) => write!(f, "it runs {task}")?,
                     None => f.write_str("it runs no task")?,
                 }
+                let them = if *holds_up == 1 { "coroutine waits" } else { "coroutines wait" };
                 write!(
                     f,
-                    "; {holds_up} started coroutines wait for it; remedy: yield_now in long computations, `blocking` for calls \
+                    "; {holds_up} started {them} for it; remedy: yield_now in long computations, `blocking` for calls \
                      that block, no system lock held across a wait"
                 )
             }
