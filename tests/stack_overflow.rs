@@ -2,10 +2,13 @@
 
 mod common;
 
+use aqueduct::generator::{Coroutine, Generator, Suspender};
+use aqueduct::net::{self, TcpListener};
 use aqueduct::{block_on, go, spawn, task};
 use common::Child;
 use common::child::assert_says;
 use std::hint::black_box;
+use std::io::{self, Read, Write};
 
 /// Uses stack until there is none.
 #[expect(unconditional_recursion, reason = "on purpose")]
@@ -35,7 +38,11 @@ fn in_the_deep_recursion_of_a_future() {
     let ended = Child::new(common::test_path!()).run("", || {
         let _ = block_on(spawn(async { recurse(0) }));
     });
-    assert_says(&ended.aborted(), &["overflowed", "tests/stack_overflow.rs:"]);
+    let remedy = "remedy: spawn it with task::Builder::stack_size;";
+    assert_says(
+        &ended.aborted(),
+        &["the stack of a future", "overflowed", "tests/stack_overflow.rs:", remedy],
+    );
 }
 
 #[test]
@@ -59,7 +66,52 @@ fn after_waits_on_the_stack_and_in_the_main_coroutine() {
     let ended = Child::new(common::test_path!()).run("main", || {
         aqueduct::run(|| recurse(0));
     });
-    assert_says(&ended.aborted(), &["overflowed", "main", "tests/stack_overflow.rs:"]);
+    let output = ended.aborted();
+    assert_says(&output, &["overflowed", "main coroutine (run at tests/stack_overflow.rs:", "task::Builder"]);
+    // They do not change the size of this one.
+    assert!(!output.contains("AQUEDUCT_STACK_SIZE") && !output.contains("Runtime::builder"), "{output}");
+}
+
+#[test]
+fn in_a_generator() {
+    let remedy = "remedy: with_stack_size of Generator";
+    let ended = Child::new(common::test_path!()).run("in main", || {
+        aqueduct::run(|| Generator::new(|items| items.suspend(recurse(0))).next());
+    });
+    let output = ended.aborted();
+    assert_says(&output, &["the stack of a generator inside task \"main\"", "overflowed", remedy]);
+    let ended = Child::new(common::test_path!()).run("in a future", || {
+        let _ =
+            block_on(spawn(async { Coroutine::new(|_: &Suspender<'_, (), ()>, ()| recurse(0)).resume(()) }));
+    });
+    assert_says(
+        &ended.aborted(),
+        &["the stack of a generator inside a task", "tests/stack_overflow.rs:", remedy],
+    );
+}
+
+#[test]
+fn in_a_future_after_a_generator_has_been_resumed() {
+    let ended = Child::new(common::test_path!()).run("", || {
+        let _ = block_on(spawn(async {
+            assert_eq!(Generator::new(|items| items.suspend(1)).next(), Some(1));
+            recurse(0)
+        }));
+    });
+    assert_says(&ended.aborted(), &["the stack of a future", "overflowed"]);
+}
+
+#[test]
+fn in_a_connection_of_serve() {
+    let ended = Child::new(common::test_path!()).run("", || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let _server = net::serve(listener, |_| Err(io::Error::other(recurse(0).to_string())));
+        let mut client = std::net::TcpStream::connect(address).unwrap();
+        client.write_all(b"input").unwrap();
+        let _ = client.read(&mut [0]);
+    });
+    assert_says(&ended.aborted(), &["remedy: Runtime::builder().stack_size or AQUEDUCT_STACK_SIZE"]);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub(crate) use super::alternate::alternate_stack;
 
 /// Whose stack overflowed.
 pub(crate) struct Overflow {
+    /// What runs on it.
+    pub(crate) owner: Owner,
     /// The task's name, if it has one. Raw, since it is no longer than the task: whoever answers the lookup
     /// vouches that the bytes live until the coroutine that faulted goes on, which it never does.
     pub(crate) name: Option<NonNull<str>>,
@@ -41,6 +43,21 @@ pub(crate) struct Overflow {
     pub(crate) site: &'static Location<'static>,
     /// Usable bytes of the stack.
     pub(crate) size: usize,
+}
+
+/// What runs on a stack: each has a remedy of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A closure started by `go`.
+    Coroutine,
+    /// The body of a `run`, whose stack has the one size.
+    Main,
+    /// A future on the stacks kept for futures, whose size no option of the runtime changes.
+    Future,
+    /// A future on the stacks kept for closures, which no task builder makes.
+    Connection,
+    /// A coroutine resumed by hand, inside the task.
+    Generator,
 }
 
 /// Answers whether an address lies in the guard of the coroutine that runs on the calling thread. Called in a
@@ -170,28 +187,70 @@ impl Overflow {
     fn report(&self) {
         let mut line = Line::new();
         line.text("aqueduct: the stack of ");
+        match self.owner {
+            Owner::Coroutine => self.task("coroutine", &mut line),
+            Owner::Main => {
+                line.text("the main coroutine (run at ");
+                self.site(&mut line);
+            }
+            Owner::Future | Owner::Connection => self.task("future", &mut line),
+            Owner::Generator => {
+                line.text("a generator inside ");
+                self.task("task", &mut line);
+            }
+        }
+        line.text(") overflowed: ");
+        line.number(self.size);
+        line.text(" bytes; remedy: ");
+        line.text(self.owner.remedy());
+        line.text("\n");
+        line.flush();
+    }
+
+    /// Name, if there is one, and site, up to the closing bracket.
+    fn task(&self, kind: &str, line: &mut Line) {
         if let Some(name) = self.name {
             // SAFETY: alive, as the field's documentation demands.
             let name = unsafe { name.as_ref() };
-            line.text("coroutine \"");
+            line.text(kind);
+            line.text(" \"");
             line.text(name);
             line.text("\"");
         } else {
-            line.text("a coroutine");
+            line.text("a ");
+            line.text(kind);
         }
         line.text(" (spawned at ");
+        self.site(line);
+    }
+
+    fn site(&self, line: &mut Line) {
         line.text(self.site.file());
         line.text(":");
         line.number(self.site.line() as usize);
         line.text(":");
         line.number(self.site.column() as usize);
-        line.text(") overflowed: ");
-        line.number(self.size);
-        line.text(
-            " bytes; remedy: task::Builder::stack_size, Runtime::builder().stack_size \
-             or AQUEDUCT_STACK_SIZE\n",
-        );
-        line.flush();
+    }
+}
+
+impl Owner {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::Coroutine => {
+                "task::Builder::stack_size, Runtime::builder().stack_size or AQUEDUCT_STACK_SIZE"
+            }
+            Self::Main => {
+                "this size is fixed; move the deep work into a task made with task::Builder::stack_size, and join it"
+            }
+            Self::Future => {
+                "spawn it with task::Builder::stack_size; the runtime's stack_size is for closures, not for futures"
+            }
+            Self::Connection => "Runtime::builder().stack_size or AQUEDUCT_STACK_SIZE",
+            Self::Generator => {
+                "with_stack_size of Generator or of generator::Coroutine, Runtime::builder().stack_size or \
+                 AQUEDUCT_STACK_SIZE"
+            }
+        }
     }
 }
 

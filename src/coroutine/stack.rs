@@ -73,6 +73,8 @@ pub(crate) struct Extent(NonZeroUsize);
 const CLASS_MASK: usize = 0x7f;
 /// The bit that is a stack's.
 const TOUCHED: usize = 0x80;
+/// The bit of an extent whose coroutine is resumed by hand.
+const BY_HAND: usize = 0x100;
 
 impl Extent {
     pub(super) fn new(top: NonZeroUsize, class: Class) -> Self {
@@ -83,7 +85,16 @@ impl Extent {
     /// The address above the highest usable one, by which a stack is known.
     #[inline]
     pub(crate) fn top(&self) -> NonZeroUsize {
-        NonZeroUsize::new(self.0.get() & !(CLASS_MASK | TOUCHED)).expect("a top is not zero")
+        NonZeroUsize::new(self.0.get() & !(CLASS_MASK | TOUCHED | BY_HAND)).expect("a top is not zero")
+    }
+
+    /// The same, marked as that of a coroutine that user code resumes: an overflow has another remedy there.
+    pub(crate) fn by_hand(self) -> Self {
+        Self(self.0 | BY_HAND)
+    }
+
+    pub(crate) fn is_by_hand(&self) -> bool {
+        self.0.get() & BY_HAND != 0
     }
 
     /// Bytes for frames.

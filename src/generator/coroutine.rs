@@ -128,7 +128,7 @@ impl<'a, Input: 'a, Yield: 'a, Return: 'a> Coroutine<'a, Input, Yield, Return> {
         F: FnOnce(&Suspender<'_, Input, Yield>, Input) -> Return + 'a,
     {
         let stack = switch::acquire(class)?;
-        let extent = stack.extent();
+        let extent = stack.extent().by_hand();
         let exchange = Rc::new(Exchange {
             input: Cell::new(None),
             yielded: Cell::new(None),

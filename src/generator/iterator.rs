@@ -6,6 +6,7 @@ use super::coroutine::{Coroutine, Step, Suspender};
 use futures::Stream;
 use futures::stream::FusedStream;
 use std::fmt;
+use std::io;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -52,13 +53,34 @@ impl<'a, T: 'a> Generator<'a, T> {
     /// A generator of the items that `f` suspends itself with.
     ///
     /// # Panics
-    /// When no stack can be had.
+    /// When no stack can be had; [`with_stack_size`](Self::with_stack_size) tells why instead.
     #[track_caller]
     pub fn new<F>(f: F) -> Self
     where
         F: FnOnce(&Suspender<'_, (), T>) + 'a,
     {
         Self::from(Coroutine::new(|suspender: &Suspender<'_, (), T>, ()| f(suspender)))
+    }
+
+    /// As [`new`](Self::new), with a stack of so many usable bytes, rounded up as by
+    /// [`task::Builder::stack_size`](crate::task::Builder::stack_size).
+    ///
+    /// # Errors
+    /// As [`Coroutine::with_stack_size`].
+    ///
+    /// # Examples
+    /// ```
+    /// use aqueduct::generator::Generator;
+    ///
+    /// let deep = Generator::with_stack_size(8 << 20, |items| (0..3).for_each(|n| items.suspend(n)))?;
+    /// assert_eq!(deep.sum::<u32>(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_stack_size<F>(bytes: usize, f: F) -> io::Result<Self>
+    where
+        F: FnOnce(&Suspender<'_, (), T>) + 'a,
+    {
+        Coroutine::with_stack_size(bytes, |suspender: &Suspender<'_, (), T>, ()| f(suspender)).map(Self::from)
     }
 
     /// The items as a stream, which is always ready: what the body waits for suspends the task that polls it.

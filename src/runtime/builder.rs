@@ -1,6 +1,7 @@
 //! Building a runtime: options, defaults, and starting the workers.
 
-use crate::coroutine::{Class, overflow};
+use crate::coroutine::Class;
+use crate::coroutine::overflow::{self, Owner};
 use crate::primitive::lock;
 use crate::runtime::current::{self, CurrentHome};
 use crate::runtime::fork;
@@ -10,7 +11,7 @@ use crate::runtime::local::LocalRuntime;
 use crate::runtime::report::Report;
 use crate::runtime::scheduler::{self, Scheduler};
 use crate::runtime::worker::{self, Base};
-use crate::task::header::Lane;
+use crate::task::header::{Header, Kind, Lane};
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
@@ -26,6 +27,9 @@ const CLOSURE_SPACING: usize = if cfg!(debug_assertions) { 1 << 20 } else { 256 
 
 /// Address space of the stacks that futures are polled on: what they have under tokio and smol.
 const FUTURE_SPACING: usize = 2 << 20;
+
+/// The name of the main coroutine.
+pub(crate) const MAIN: &str = "main";
 
 /// Usable stack of the main coroutine: what main threads have.
 pub(crate) const MAIN_STACK: usize = 8 << 20;
@@ -275,11 +279,25 @@ fn overflowed(fault: usize) -> Option<overflow::Overflow> {
         return None;
     }
     let task = record.task();
+    let owner = if stack.is_by_hand() { Owner::Generator } else { task.map_or(Owner::Coroutine, owner_of) };
     Some(overflow::Overflow {
+        owner,
         name: task.and_then(|task| task.name()).map(NonNull::from),
         site: task.map_or(Location::caller(), |task| task.spawn_site),
         size: stack.size(),
     })
+}
+
+/// What runs on the stack of a task. Reads fixed fields only.
+fn owner_of(task: &Header) -> Owner {
+    match task.kind {
+        Kind::Coroutine if task.name() == Some(MAIN) && task.lane.class == Class::for_usable(MAIN_STACK) => {
+            Owner::Main
+        }
+        Kind::Coroutine => Owner::Coroutine,
+        Kind::Future if task.lane.futures => Owner::Future,
+        Kind::Future => Owner::Connection,
+    }
 }
 
 /// A thread that waits for the scheduler of its home to be made.

@@ -1,6 +1,6 @@
 //! The global runtime, and `run`.
 
-use crate::runtime::builder::{Builder, MAIN_STACK};
+use crate::runtime::builder::{Builder, MAIN, MAIN_STACK};
 use crate::runtime::current;
 use crate::runtime::scheduler::{self, Scheduler};
 use crate::task::body::Call;
@@ -36,8 +36,9 @@ pub(crate) fn current_scheduler() -> &'static Scheduler {
 
 /// Runs `f` as the main coroutine on the current runtime (off the workers the global one) and returns its value.
 ///
-/// The main coroutine has a stack of 8 MiB. As in Go, `run` does not wait for other tasks when `f` returns: the runtime goes
-/// on, until the process ends.
+/// The main coroutine has a stack of 8 MiB, which no option changes: deeper work goes into a task made with
+/// [`task::Builder::stack_size`](crate::task::Builder::stack_size). As in Go, `run` does not wait for other tasks when `f`
+/// returns: the runtime goes on, until the process ends.
 ///
 /// # Blocking
 /// The calling thread, or the calling coroutine or task, until `f` has returned. A cancellation of the caller is passed on to
@@ -74,7 +75,7 @@ where
     let caller = Cancellable::here();
     let mut traits = scheduler.traits(Kind::Coroutine, site);
     traits.lane = scheduler::lane(MAIN_STACK, false);
-    traits.name = Some("main".into());
+    traits.name = Some(MAIN.into());
     // SAFETY: `join_borrowing` returns only after the task has ended, and does not unwind.
     let handle = unsafe { Scheduler::spawn(traits, Call::new(f)) };
     task::finish_run(task::join_borrowing(handle, caller), caller)

@@ -1,7 +1,7 @@
 //! A runtime on the calling thread.
 
 use crate::reactor::{Direction, Source, TimerEntry};
-use crate::runtime::builder::{Builder, MAIN_STACK};
+use crate::runtime::builder::{Builder, MAIN, MAIN_STACK};
 use crate::runtime::current::{self, CurrentHome};
 use crate::runtime::handle::Handle;
 use crate::runtime::home::Home;
@@ -144,7 +144,7 @@ impl LocalRuntime {
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
         let mut traits = self.scheduler.traits(Kind::Coroutine, Location::caller());
         traits.lane = scheduler::lane(MAIN_STACK, false);
-        traits.name = Some("main".into());
+        traits.name = Some(MAIN.into());
         self.complete(traits, Call::new(f))
     }
 

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use super::child::{in_child, test_path};
 use super::{SMALL, coroutine, stack};
-use crate::coroutine::overflow::{Overflow, alternate_stack, install, write_error};
+use crate::coroutine::overflow::{Overflow, Owner, alternate_stack, install, write_error};
 
 const FAULTS: &[c_int] = &[libc::SIGSEGV, libc::SIGBUS];
 
@@ -19,6 +19,7 @@ thread_local! {
 fn lookup(fault: usize) -> Option<Overflow> {
     let (start, end, name) = RUNNING.get();
     Range { start, end }.contains(&fault).then(|| Overflow {
+        owner: Owner::Coroutine,
         name: name.map(NonNull::from),
         site: Location::caller(),
         size: SMALL.usable(),
