@@ -4,8 +4,8 @@ mod common;
 
 use aqueduct::runtime::Runtime;
 use aqueduct::{Handle, JoinHandle, LocalRuntime, block_on, task, yield_now};
-use common::child::alone;
-use common::{Drops, Latch, OnDrop, proc, soon, until, until_waiting, watchdog};
+use common::child::{alone, assert_says};
+use common::{Child, Drops, Latch, OnDrop, proc, soon, until, until_waiting, watchdog};
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::rc::Rc;
@@ -300,6 +300,46 @@ fn drop_in_a_destructor_of_its_own_cancelled_task() {
 }
 
 #[test]
+fn a_refused_task_is_told_from_a_cancelled_one() {
+    let _dog = watchdog!(30);
+    let runtime = common::runtime(1);
+    let handle = *runtime.handle();
+    // Neither that which waits nor that which has not started is refused.
+    let waiting = handle.go(|| block_on(pending::<()>()));
+    waiting.cancel();
+    let error = waiting.join().unwrap_err();
+    assert!(error.is_cancelled() && !error.is_refused(), "{error}");
+    let error = handle
+        .go(move || {
+            let unstarted = handle.go(|| 7);
+            unstarted.cancel();
+            unstarted.join().unwrap_err()
+        })
+        .join()
+        .unwrap();
+    assert!(error.is_cancelled() && !error.is_refused(), "{error}");
+    assert!(runtime.shutdown(Instant::now() + Duration::from_secs(10)).is_complete());
+    for error in [handle.go(|| 7).join().unwrap_err(), handle.spawn(async { 7 }).join().unwrap_err()] {
+        assert!(error.is_refused() && error.is_cancelled() && !error.is_panic(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("tests/runtime_shutdown.rs:"), "{text}");
+        assert!(text.ends_with("was refused: its runtime has been shut down"), "{text}");
+    }
+}
+
+#[test]
+fn run_on_a_runtime_that_has_shut_down_panics_at_the_caller() {
+    let ended = Child::new(common::test_path!()).run("", || {
+        let runtime = common::runtime(1);
+        let handle = *runtime.handle();
+        assert!(runtime.shutdown(Instant::now() + Duration::from_secs(10)).is_complete());
+        let text = common::panic_of(|| handle.run(|| 7));
+        assert!(text.ends_with("was refused: its runtime has been shut down"), "{text}");
+    });
+    assert_says(&ended.well(), &["panicked at tests/runtime_shutdown.rs:"]);
+}
+
+#[test]
 fn shutdown_in_a_destructor_of_its_own_cancelled_task() {
     let _dog = watchdog!(30);
     let runtime = common::runtime(1);
@@ -351,7 +391,7 @@ fn a_spawn_after_shutdown_is_cancelled_and_dropped_once() {
     assert!(coroutine.is_finished() && future.is_finished());
     assert!(coroutine.join().unwrap_err().is_cancelled());
     assert!(future.join().unwrap_err().is_cancelled());
-    assert!(common::panic_of(|| handle.run(|| 7)).contains("was cancelled"));
+    assert!(common::panic_of(|| handle.run(|| 7)).contains("was refused"));
     assert_eq!(handle.block_on(async { 7 }), 7, "waiting needs no worker");
     assert!(handle.dump().tasks().is_empty());
 }

@@ -66,6 +66,7 @@ where
 }
 
 /// `run` on this scheduler.
+#[track_caller]
 pub(crate) fn run_on<F, T>(scheduler: &'static Scheduler, f: F, site: &'static Location<'static>) -> T
 where
     F: FnOnce() -> T + Send,

@@ -97,7 +97,8 @@ impl Drop for Runtime {
 
 /// A handle on a runtime: spawns on it and waits in its context. Cheap to clone; it does not keep the runtime running.
 ///
-/// After the runtime has shut down, what is spawned is dropped at once and its handle reports a cancelled task.
+/// After the runtime has shut down, what is spawned is dropped at once, and its handle reports a
+/// [refused](crate::JoinError::is_refused) task.
 #[derive(Clone, Copy)]
 pub struct Handle {
     scheduler: &'static Scheduler,

@@ -148,6 +148,7 @@ impl LocalRuntime {
         self.complete(traits, Call::new(f))
     }
 
+    #[track_caller]
     fn complete<F: Future>(&self, traits: Traits, future: F) -> F::Output {
         wait::assert_may_wait(traits.spawn_site);
         let caller = Cancellable::here();

@@ -183,6 +183,7 @@ pub(crate) fn join_borrowing<T>(mut handle: JoinHandle<T>, caller: Cancellable) 
 }
 
 /// The value of a `run`, or the unwind that takes its place.
+#[track_caller]
 pub(crate) fn finish_run<T>(result: Result<T, JoinError>, caller: Cancellable) -> T {
     if let Some(payload) = place::with_task(crate::wait::take_hook_panic).flatten() {
         cancel::rethrow(payload);

@@ -292,6 +292,12 @@ impl Header {
         self.link.room.worker.load(Relaxed).checked_sub(1).map(|index| index as usize)
     }
 
+    /// Of a task that has ended as cancelled: whether its runtime did not take it. Then no worker has run it; one that is
+    /// cancelled before its start is dropped by a worker.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.worker().is_none()
+    }
+
     #[inline]
     pub(crate) fn set_wait_site(&self, site: &'static Location<'static>) {
         self.wait_site.store(ptr::from_ref(site).cast_mut(), Relaxed);

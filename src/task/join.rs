@@ -123,6 +123,7 @@ impl<T> JoinHandle<T> {
     #[inline]
     fn told(&self, result: Result<T, Failure>) -> Result<T, JoinError> {
         result.map_err(|failure| match failure {
+            Failure::Cancelled if self.header().was_refused() => self.error(Cause::Refused),
             Failure::Cancelled => self.error(Cause::Cancelled),
             Failure::Panicked(payload) => self.error(Cause::panicked(payload)),
         })
@@ -170,6 +171,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 enum Cause {
     Cancelled,
+    Refused,
     /// The mutex only makes the error `Sync`; it is never locked, only taken apart.
     Panicked {
         payload: Mutex<Box<dyn Any + Send>>,
@@ -198,10 +200,26 @@ pub struct JoinError {
 }
 
 impl JoinError {
-    /// The task was cancelled before it completed, or refused by a runtime that is shutting down.
+    /// The task was cancelled before it completed, or [refused](Self::is_refused), which is a cancellation before its start.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.cause, Cause::Cancelled)
+        matches!(self.cause, Cause::Cancelled | Cause::Refused)
+    }
+
+    /// The task was never accepted: it was spawned on a runtime that has been shut down, or was about to be.
+    ///
+    /// # Examples
+    /// ```
+    /// let runtime = aqueduct::Runtime::new()?;
+    /// let handle = *runtime.handle();
+    /// drop(runtime);
+    /// let error = handle.go(|| 7).join().unwrap_err();
+    /// assert!(error.is_refused() && error.is_cancelled());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.cause, Cause::Refused)
     }
 
     /// The task panicked.
@@ -251,6 +269,7 @@ impl JoinError {
     ///
     /// # Panics
     /// With the task's payload; with this error's text when the task did not panic.
+    #[track_caller]
     pub fn resume(self) -> ! {
         match self.into_panic() {
             Ok(payload) => cancel::rethrow(payload),
@@ -267,6 +286,7 @@ impl fmt::Display for JoinError {
         }
         match &self.cause {
             Cause::Cancelled => f.write_str("was cancelled"),
+            Cause::Refused => f.write_str("was refused: its runtime has been shut down"),
             Cause::Itself => f.write_str("tried to join itself"),
             Cause::Panicked { message: Some(message), .. } => {
                 write!(f, "panicked: {message}{}", remedy(message))
