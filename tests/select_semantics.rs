@@ -4,7 +4,7 @@ mod common;
 
 use aqueduct::channel::{self, Receiver, RecvError, Sender};
 use aqueduct::select::Select;
-use aqueduct::{select, select_async, time};
+use aqueduct::{Wait, select, select_async, time};
 use common::life::choose;
 use common::party::{PARTIES, Running, pairs};
 use common::{Rng, watchdog};
@@ -562,6 +562,23 @@ fn expressions_are_evaluated_once_each_and_guards_only_switch() {
     }
     assert_eq!(calls.len(), 5);
     assert!(calls.values().all(|count| *count == 1), "{calls:?}");
+}
+
+#[test]
+fn a_dynamic_select_without_cases_ends_at_its_limit() {
+    let _dog = watchdog!(60);
+    let limit = Duration::from_millis(20);
+    let test = move || {
+        let start = Instant::now();
+        assert_eq!(Select::<()>::new().wait_timeout(limit), None);
+        assert_eq!(Select::<()>::new().wait_deadline(start + 2 * limit), None);
+        assert!(time::timeout(limit, Select::<()>::new().wait_async()).wait().is_err());
+        assert!(start.elapsed() >= 3 * limit);
+        assert_eq!(Select::<()>::new().try_wait(), None);
+        assert!(common::panic_of(|| Select::<()>::new().wait()).contains("would wait for ever"));
+    };
+    test();
+    aqueduct::go(test).join().unwrap();
 }
 
 #[test]

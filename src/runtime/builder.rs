@@ -203,14 +203,14 @@ impl Builder {
 
     fn config(self) -> io::Result<Config> {
         let stack_size = match self.stack_size {
-            Some(bytes) => Some(bytes),
-            None => from_environment("AQUEDUCT_STACK_SIZE")?,
-        };
-        let closures = match stack_size {
             Some(bytes) => {
                 check_stack_size(bytes)?;
-                scheduler::lane(bytes, false)
+                Some(bytes)
             }
+            None => default_stack_size()?,
+        };
+        let closures = match stack_size {
+            Some(bytes) => scheduler::lane(bytes, false),
             None => spaced(CLOSURE_SPACING, false),
         };
         Ok(Config {
@@ -258,10 +258,22 @@ fn from_environment(variable: &str) -> io::Result<Option<usize>> {
 
 fn default_workers() -> io::Result<usize> {
     if let Some(workers) = from_environment("AQUEDUCT_WORKERS")? {
-        return Ok(workers);
+        return match workers {
+            0 => Err(invalid(
+                "AQUEDUCT_WORKERS=0: a runtime needs at least one worker: set it to 1 or more, or unset it",
+            )),
+            _ => Ok(workers),
+        };
     }
     // Considers the affinity mask and the quota of cgroups, both versions.
     Ok(thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn default_stack_size() -> io::Result<Option<usize>> {
+    let variable = "AQUEDUCT_STACK_SIZE";
+    let Some(bytes) = from_environment(variable)? else { return Ok(None) };
+    check_stack_size(bytes).map_err(|error| invalid(&format!("{variable}={bytes}: {error}")))?;
+    Ok(Some(bytes))
 }
 
 /// What is done once per process, before its first runtime.

@@ -121,13 +121,13 @@ impl<'a, R> Select<'a, R> {
         }
     }
 
-    /// As [`wait`](Self::wait), for at most so long. `None`: no case has happened.
+    /// As [`wait`](Self::wait), for at most so long. `None`: no case has happened; without cases none does.
     #[track_caller]
     pub fn wait_timeout(self, timeout: Duration) -> Option<R> {
         self.wait_at_most(Some(deadline_after(timeout)))
     }
 
-    /// As [`wait`](Self::wait), until `deadline` at the latest. `None`: no case has happened.
+    /// As [`wait`](Self::wait), until `deadline` at the latest. `None`: no case has happened; without cases none does.
     #[track_caller]
     pub fn wait_deadline(self, deadline: Instant) -> Option<R> {
         self.wait_at_most(Some(deadline))
@@ -135,7 +135,8 @@ impl<'a, R> Select<'a, R> {
 
     #[track_caller]
     fn wait_at_most(mut self, deadline: Option<Instant>) -> Option<R> {
-        assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
+        let ends = deadline.is_some() || !self.cases.is_empty();
+        assert!(ends, "a Select without cases would wait for ever");
         yield_if_spent();
         let index = {
             let mut engine = Engine::<_, Vec<u32>>::new(Listed(&mut self.cases), self.biased);
@@ -150,8 +151,8 @@ impl<'a, R> Select<'a, R> {
     /// # Cancel safety
     /// As [`select_async!`](crate::select_async!); no handler is called.
     ///
-    /// # Panics
-    /// Without cases.
+    /// Without cases it is never ready, and does not panic as `wait` does: a [`timeout`](crate::time::timeout()) around it may
+    /// be meant to end it.
     ///
     /// # Examples
     /// ```
@@ -163,7 +164,6 @@ impl<'a, R> Select<'a, R> {
     /// assert_eq!(select.wait(), Ok(3));
     /// ```
     pub async fn wait_async(mut self) -> R {
-        assert!(!self.cases.is_empty(), "a Select without cases would wait for ever");
         for case in &mut self.cases {
             case.as_mut().as_case().make_revocable();
         }
