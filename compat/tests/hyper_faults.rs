@@ -240,3 +240,26 @@ fn a_failing_service_fails_its_request_only() {
         stop(server);
     }
 }
+
+#[test]
+fn a_failing_service_is_told_with_its_cause_and_the_remedy() {
+    let _dog = watchdog!(60);
+    let (told, tell) = std::sync::mpsc::channel();
+    // As one prints errors: without a walk along their sources.
+    let builder = Builder::new().on_error(move |_, error| told.send(error.to_string()).unwrap());
+    let service = tower::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/tokio" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Err::<http::Response<Empty<Bytes>>, _>(io::Error::other("the database is gone"))
+    });
+    let server = builder.serve_tower(common::listener(), service);
+    let address = server.local_addr().unwrap();
+    send(address, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(tell.recv().unwrap(), "error from user's Service: the database is gone");
+    send(address, b"GET /tokio HTTP/1.1\r\nhost: a\r\n\r\n");
+    let panic = tell.recv().unwrap();
+    assert!(panic.starts_with("the service panicked: there is no reactor running"), "{panic}");
+    assert!(panic.contains("Builder::in_tokio") && panic.contains("`.in_tokio()`"), "{panic}");
+    stop(server);
+}

@@ -303,3 +303,59 @@ fn the_pool_keeps_connections_and_drops_them_by_our_timer() {
     drop(drops);
     stop(server);
 }
+
+#[test]
+fn a_shutdown_answers_first_requests_that_have_arrived() {
+    const CLIENTS: usize = 200;
+    let _dog = watchdog!(120);
+    for colour in COLOURS {
+        for _ in 0..3 {
+            let server = serve(colour, Builder::new());
+            let address = server.local_addr().unwrap();
+            let mut clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let mut client = std::net::TcpStream::connect(address).unwrap();
+                    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+                    client
+                })
+                .collect();
+            // On a loaded machine many of them have not been polled for the first time then.
+            common::until(|| server.stats().accepted == CLIENTS as u64);
+            let summary = server.shutdown(Instant::now() + Duration::from_secs(20));
+            assert_eq!((summary.cancelled, summary.unfinished, summary.stats.failed), (0, 0, 0));
+            for (n, client) in clients.iter_mut().enumerate() {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "{n}: {answer:?}");
+                assert!(answer.ends_with("word"), "{n}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_gives_a_new_connection_a_moment_for_its_request() {
+    let _dog = watchdog!(60);
+    for colour in COLOURS {
+        let server = serve(colour, Builder::new());
+        let address = server.local_addr().unwrap();
+        let mut late = std::net::TcpStream::connect(address).unwrap();
+        let mut silent = std::net::TcpStream::connect(address).unwrap();
+        common::until(|| server.stats().accepted == 2);
+        let start = Instant::now();
+        let stopping = server.clone();
+        let stop = std::thread::spawn(move || stopping.shutdown(start + Duration::from_secs(20)));
+        // The listener is closed by the time that the connections are told.
+        common::until(|| std::net::TcpStream::connect(address).is_err());
+        late.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        let ended = late.read_to_string(&mut answer);
+        // Unless this thread was held up for all of the moment.
+        let in_time = start.elapsed() < Duration::from_millis(100);
+        assert!(ended.is_ok() && answer.ends_with("word") || !in_time, "{ended:?} {answer:?}");
+        assert_eq!(silent.read(&mut [0]).unwrap(), 0);
+        let summary = stop.join().unwrap();
+        assert_eq!((summary.cancelled, summary.stats.failed), (0, 0));
+        assert!(start.elapsed() < Duration::from_secs(10), "it waits for no more than that");
+    }
+}

@@ -6,6 +6,7 @@ use super::{BoxError, Versions};
 use crate::hyper::Io;
 use aqueduct::net::TcpStream;
 use aqueduct::task;
+use aqueduct::time::timeout;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::io::{AsyncRead, AsyncWrite};
@@ -15,12 +16,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use std::any::Any;
+use std::error::Error;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// What the accepted streams become.
 pub(super) struct Transport<W> {
@@ -96,13 +100,21 @@ where
     };
     if is_http2 {
         let connection = shared.http2.serve_connection(io, service);
-        until_stopped(&shared, connection, http2::Connection::graceful_shutdown).await?;
+        until_stopped(&shared, connection, http2::Connection::graceful_shutdown)
+            .await
+            .map_err(WithSources)?;
     } else {
         let connection = shared.http1.serve_connection(io, service).with_upgrades();
-        until_stopped(&shared, connection, http1::UpgradeableConnection::graceful_shutdown).await?;
+        until_stopped(&shared, connection, http1::UpgradeableConnection::graceful_shutdown)
+            .await
+            .map_err(WithSources)?;
     }
     Ok(())
 }
+
+/// How long a connection that has not sent anything yet has for that once the server stops. It was accepted, so its client may
+/// count on an answer. A guess: many times the way through a loaded reactor, and little beside a deadline.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// The handshake and the first bytes, in time. `None`: there is nobody to serve, or the server stops.
 async fn open<F, T>(shared: &Shared, stream: F) -> io::Result<Option<(T, opening::Opening)>>
@@ -117,13 +129,14 @@ where
     };
     let in_time = async {
         match shared.header_read_timeout {
-            Some(limit) => aqueduct::time::timeout(limit, opened).await.unwrap_or_else(|_| Err(too_slow())),
+            Some(limit) => timeout(limit, opened).await.unwrap_or_else(|_| Err(too_slow())),
             None => opened.await,
         }
     };
     match select(pin!(in_time), pin!(shared.stopped())).await {
         Either::Left((opened, _)) => opened,
-        Either::Right(((), _)) => Ok(None),
+        // Its request may have arrived, and the reactor not have told of it yet.
+        Either::Right(((), in_time)) => timeout(FIRST_REQUEST_GRACE, in_time).await.unwrap_or(Ok(None)),
     }
 }
 
@@ -139,14 +152,20 @@ async fn until_stopped<C: Future>(shared: &Shared, connection: C, shutdown: fn(P
     let mut stopping = false;
     // The token is polled once, with the task's waker, which is the same in every poll of a task.
     poll_fn(|cx| {
+        // First: hyper takes a connection that it has read nothing of for idle, and would close it with the request that `open` has
+        // read. So a request that has arrived is at work when the connection is told.
+        if let Poll::Ready(output) = connection.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
         if !stopping
             && (shared.is_stopping()
                 || !std::mem::replace(&mut enrolled, true) && is_ready(stopped.as_mut(), cx))
         {
             stopping = true;
             shutdown(connection.as_mut());
+            return connection.as_mut().poll(cx);
         }
-        connection.as_mut().poll(cx)
+        Poll::Pending
     })
     .await
 }
@@ -159,7 +178,38 @@ fn panicked(payload: &(dyn Any + Send)) -> BoxError {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(|text| &**text));
     match text {
-        Some(text) => format!("the service panicked: {text}").into(),
+        Some(text) => format!("the service panicked: {text}{}", remedy(text)).into(),
         None => "the service panicked".into(),
+    }
+}
+
+/// As the remedy in a `JoinError`: what helps a service that looks for tokio's context.
+fn remedy(panic: &str) -> &'static str {
+    if panic.starts_with("there is no reactor running, must be called from the context of a Tokio") {
+        "; build the server with `Builder::in_tokio`, or wrap the future in `.in_tokio()` (aqueduct-compat, feature `tokio`)"
+    } else {
+        ""
+    }
+}
+
+/// An error of hyper's that says what was behind it: by itself it names only hyper's part, as "error from user's Service".
+#[derive(Debug)]
+struct WithSources(hyper::Error);
+
+impl fmt::Display for WithSources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for WithSources {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
     }
 }

@@ -70,8 +70,9 @@ impl Server {
     }
 
     /// Stops the server: no connection is accepted any more, idle ones are closed, requests at work are answered until `deadline`
-    /// (HTTP/2 clients are told to send no more); connections that are still open then are cancelled, with their services and
-    /// handlers. A deadline that has passed cancels at once.
+    /// (HTTP/2 clients are told to send no more). A connection that was accepted and has not sent anything yet is given a tenth of
+    /// a second for its first request, which is answered: it may have arrived already. Connections that are still open at the
+    /// deadline are cancelled, with their services and handlers. A deadline that has passed cancels at once.
     ///
     /// # Blocking
     /// Waits until the last connection is closed: this coroutine; outside the scheduler, this thread. Not longer than the

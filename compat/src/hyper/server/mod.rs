@@ -215,6 +215,8 @@ impl Builder {
 
     /// Is called with the peer's address when a connection ends by an error: what is not HTTP, a timeout, a reset, a failing
     /// handshake, a service that fails or panics. Also with what a Go-style handler throws or returns as an error. It must not panic.
+    ///
+    /// The text of the error names its causes too; its [source](std::error::Error::source) is hyper's error, where it is one of those.
     pub fn on_error(mut self, f: impl Fn(SocketAddr, &BoxError) + Send + Sync + 'static) -> Self {
         self.on_error = Some(Arc::new(f));
         self
