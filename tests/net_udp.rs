@@ -247,3 +247,45 @@ fn no_descriptor_is_left() {
         assert_eq!(common::proc::descriptors(), before);
     });
 }
+
+#[test]
+fn names_are_looked_up_for_the_sockets_own_family() {
+    let _dog = common::watchdog!(60);
+    everywhere(|| {
+        let ((client, _), (server, to)) = (socket(), socket());
+        let mut buffer = [0; 8];
+        for _ in 0..2 {
+            // Also where the resolver gives `::1` first.
+            assert_eq!(client.send_to(b"name", ("localhost", to.port())).unwrap(), 4);
+            assert_eq!(client.send_to_async(b"name", format!("localhost:{}", to.port())).wait().unwrap(), 4);
+            // What a `SocketAddr` is made from, and references.
+            assert_eq!(client.send_to(b"name", ([127, 0, 0, 1], to.port())).unwrap(), 4);
+            assert_eq!(client.send_to(b"name", to.to_string()).unwrap(), 4);
+            assert_eq!(client.send_to_async(b"name", &to).wait().unwrap(), 4);
+            for _ in 0..5 {
+                assert_eq!(server.recv_from(&mut buffer).unwrap().0, 4);
+            }
+        }
+        for nothing in ["localhost", "no port:", "name.invalid:1"] {
+            client.send_to(b"name", nothing).unwrap_err();
+            client.send_to_async(b"name", nothing).wait().unwrap_err();
+        }
+        assert_eq!(client.send_to(b"name", &[][..]).unwrap_err().kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn a_look_up_holds_up_no_worker() {
+    let dog = common::watchdog!(60);
+    let runtime = common::runtime(1);
+    dog.watch(&runtime);
+    let sent = runtime.go(|| {
+        // The neighbour runs while this one waits for the resolver, which now and then may be too quick for that.
+        (0..100).any(|_| {
+            let neighbour = go(|| ());
+            socket().0.send_to(b"name", "localhost:9").unwrap();
+            neighbour.is_finished()
+        })
+    });
+    assert!(sent.join().unwrap());
+}

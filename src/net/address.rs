@@ -10,8 +10,9 @@ use std::vec;
 
 use crate::blocking::{Blocking, blocking};
 
-/// What [`TcpListener::bind`](super::TcpListener::bind) and [`TcpStream::connect`](super::TcpStream::connect)
-/// take: the types for which [`std::net::ToSocketAddrs`] is implemented.
+/// What [`TcpListener::bind`](super::TcpListener::bind), [`TcpStream::connect`](super::TcpStream::connect) and
+/// [`UdpSocket::send_to`](super::UdpSocket::send_to) take: the types for which [`std::net::ToSocketAddrs`] is implemented, and what a [`SocketAddr`] is made
+/// from, `([127, 0, 0, 1], 80)`.
 ///
 /// A name that is not a numeric address is looked up by the system's resolver on the pool of
 /// [`blocking`](crate::blocking()), so that no worker waits for it. The trait is sealed: a foreign
@@ -109,15 +110,29 @@ mod sealed {
     pub trait Target {
         #[doc(hidden)]
         fn addresses(&self) -> Addresses;
+
+        /// The one address that it is, without an allocation. `None`: see `addresses`.
+        #[doc(hidden)]
+        fn known(&self) -> Option<SocketAddr> {
+            None
+        }
     }
 
     impl<T: Target + ?Sized> Target for &T {
         fn addresses(&self) -> Addresses {
             (**self).addresses()
         }
+
+        fn known(&self) -> Option<SocketAddr> {
+            (**self).known()
+        }
     }
 
     impl Target for str {
+        fn known(&self) -> Option<SocketAddr> {
+            self.parse().ok()
+        }
+
         fn addresses(&self) -> Addresses {
             if let Ok(address) = self.parse() {
                 return Addresses::Known(vec![address]);
@@ -137,6 +152,10 @@ mod sealed {
     impl Target for String {
         fn addresses(&self) -> Addresses {
             self.as_str().addresses()
+        }
+
+        fn known(&self) -> Option<SocketAddr> {
+            self.as_str().known()
         }
     }
 
@@ -170,10 +189,15 @@ mod sealed {
                 fn addresses(&self) -> Addresses {
                     Addresses::Known(vec![(*self).into()])
                 }
+
+                fn known(&self) -> Option<SocketAddr> {
+                    Some((*self).into())
+                }
             }
         )*};
     }
     numeric!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+    numeric!(([u8; 4], u16), ([u8; 16], u16), ([u16; 8], u16));
 }
 
 /// The error of an operation that had no address to try.

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::vec;
 
 use super::ToSocketAddrs;
 use super::address::no_address;
@@ -116,18 +117,40 @@ impl UdpSocket {
         first_ok(addresses, |address| self.shared.socket().connect(address))
     }
 
-    /// Sends a datagram to `target`, waiting for room. Returns its length. For a name, see
-    /// [`lookup_host`](super::lookup_host).
+    /// Sends a datagram to `target`, waiting for room. Returns its length.
+    ///
+    /// A name is looked up first; of its addresses the first of the socket's own family is taken. That is done for each
+    /// datagram: who sends many looks it up once, with [`lookup_host`](super::lookup_host), or connects.
     ///
     /// # Blocking
-    /// This coroutine; outside the scheduler, this thread; for the write timeout at most.
+    /// This coroutine; outside the scheduler, this thread; for the write timeout at most, and the time of a look-up.
+    ///
+    /// # Cancel safety
+    /// A cancelled task unwinds here: *nothing happened*.
     ///
     /// # Errors
-    /// The system's, of a datagram that is too large or an address that cannot be reached;
-    /// [`io::ErrorKind::TimedOut`] after the write timeout; [`io::ErrorKind::NotConnected`] once closed.
+    /// The system's, of a datagram that is too large or an address that cannot be reached; the resolver's;
+    /// [`io::ErrorKind::InvalidInput`] when there is no address; [`io::ErrorKind::TimedOut`] after the write timeout;
+    /// [`io::ErrorKind::NotConnected`] once closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use aqueduct::net::UdpSocket;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = UdpSocket::bind("127.0.0.1:0")?;
+    /// let client = UdpSocket::bind("127.0.0.1:0")?;
+    /// client.send_to(b"ping", ("localhost", server.local_addr()?.port()))?;
+    /// assert_eq!(server.recv_from(&mut [0; 4])?, (4, client.local_addr()?));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
-    pub fn send_to(&self, buf: &[u8], target: impl Into<SocketAddr>) -> io::Result<usize> {
-        let target = target.into();
+    pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], target: A) -> io::Result<usize> {
+        let target = match target.known() {
+            Some(address) => address,
+            None => self.target(block_on(target.addresses().resolve())?)?,
+        };
         self.shared.output(|socket| socket.send_to(buf, target))
     }
 
@@ -138,9 +161,21 @@ impl UdpSocket {
     ///
     /// # Errors
     /// Those of [`send_to`](UdpSocket::send_to).
-    pub async fn send_to_async(&self, buf: &[u8], target: impl Into<SocketAddr>) -> io::Result<usize> {
-        let target = target.into();
+    pub async fn send_to_async<A: ToSocketAddrs>(&self, buf: &[u8], target: A) -> io::Result<usize> {
+        let known = target.known().ok_or_else(|| target.addresses().resolve());
+        drop(target);
+        let target = match known {
+            Ok(address) => address,
+            Err(looked_up) => self.target(looked_up.await?)?,
+        };
         self.shared.io.write_with_async(|socket| socket.send_to(buf, target)).await
+    }
+
+    /// Which of a name's addresses a datagram goes to.
+    fn target(&self, mut addresses: vec::IntoIter<SocketAddr>) -> io::Result<SocketAddr> {
+        let local = self.local_addr()?;
+        let reachable = addresses.as_slice().iter().position(|address| address.is_ipv4() == local.is_ipv4());
+        addresses.nth(reachable.unwrap_or(0)).ok_or_else(no_address)
     }
 
     /// Sends a datagram to `target` if there is room. Never waits.
