@@ -3,7 +3,7 @@
 mod common;
 
 use aqueduct::runtime::Runtime;
-use aqueduct::{JoinHandle, LocalRuntime, block_on, task, yield_now};
+use aqueduct::{JoinHandle, LocalRuntime, block_on, go, task, yield_now};
 use common::{
     Counted, Drops, Latch, OnDrop, Reports, Rng, block_thread_on, soon, until, until_waiting, watchdog,
 };
@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, RwLock, Weak, mpsc};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 /// Occupies the only worker until the latch is opened, without waiting.
 fn occupy(runtime: &Runtime) -> Latch {
@@ -770,4 +771,69 @@ fn a_storm_of_cancellations_loses_nothing() {
         assert_eq!((ends.0, ends.0), (ends.1, ends.2), "each ended once");
         assert!(common::lock(&tally.live).iter().all(|alive| alive.strong_count() == 0), "nothing leaked");
     }
+}
+
+#[test]
+fn an_abort_handle_cancels_and_outlives_its_task() {
+    let dog = watchdog!(30);
+    let runtime = common::runtime(2);
+    dog.watch(&runtime);
+    let drops = Drops::new();
+    let dropped = drops.one();
+    let task = runtime.go(move || {
+        let _dropped = dropped;
+        block_on(std::future::pending::<()>());
+    });
+    until_waiting(&runtime, task.id());
+    let abort = task.abort_handle();
+    let (other, id) = (abort.clone(), task.id());
+    assert!(abort.id() == id && !abort.is_finished());
+    thread::spawn(move || other.cancel()).join().unwrap();
+    assert!(task.join().unwrap_err().is_cancelled());
+    assert_eq!(drops.dropped(), 1);
+    assert!(abort.is_finished());
+    abort.cancel();
+    // Of one that has ended already, and with a value: completion beats cancellation.
+    let task = runtime.spawn(async { 7 });
+    until(|| task.is_finished());
+    let late = task.abort_handle();
+    late.cancel();
+    assert!(late.is_finished() && late.id() == task.id());
+    assert_eq!(task.join().unwrap(), 7);
+    // Nobody joins it, and its runtime has gone; neither has the handle.
+    let detached = runtime.spawn(std::future::pending::<()>());
+    let abort_detached = detached.abort_handle();
+    drop(detached);
+    assert!(!abort_detached.is_finished());
+    abort_detached.cancel();
+    until(|| abort_detached.is_finished());
+    assert!(runtime.shutdown(Instant::now() + Duration::from_secs(10)).is_complete());
+    for handle in [abort, late, abort_detached] {
+        handle.cancel();
+        assert!(handle.is_finished());
+    }
+}
+
+#[test]
+fn a_timed_join_gives_the_handle_back() {
+    let _dog = watchdog!(30);
+    let test = || {
+        let gate = Latch::new();
+        let shut = gate.clone();
+        let limit = Duration::from_millis(20);
+        let start = Instant::now();
+        let task = go(move || shut.wait());
+        let task = task.join_timeout(limit).expect_err("the gate is shut");
+        let task = task.join_deadline(start + 2 * limit).expect_err("the gate is shut");
+        assert!(start.elapsed() >= 2 * limit && !task.is_finished());
+        gate.open();
+        task.join_timeout(Duration::from_secs(20)).expect("the gate is open").unwrap();
+        // What has ended is had without time.
+        let task = go(|| panic!("of the task"));
+        until(|| task.is_finished());
+        let error = task.join_timeout(Duration::ZERO).expect("it has ended").map(|(): ()| ()).unwrap_err();
+        assert!(error.is_panic());
+    };
+    test();
+    go(test).join().unwrap();
 }

@@ -2,9 +2,11 @@
 
 use crate::runtime::current;
 use crate::runtime::{PanicPolicy, Scheduler};
+use crate::task::abort::AbortHandle;
 use crate::task::cell::Handle;
 use crate::task::header::Header;
 use crate::task::{Id, cancel};
+use crate::time::{deadline_after, timeout_at};
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -13,6 +15,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// Why a task has no value.
 pub(crate) enum Failure {
@@ -87,6 +90,62 @@ impl<T> JoinHandle<T> {
     #[track_caller]
     pub fn join(self) -> Result<T, JoinError> {
         crate::wait::block_on(self)
+    }
+
+    /// As [`join`](Self::join), for at most so long. When the time is up the task goes on, and the handle is given back.
+    ///
+    /// # Blocking
+    /// As [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// A cancelled task unwinds here, which detaches the other one: *completes anyway*.
+    ///
+    /// # Errors
+    /// The handle, when the time is up. What the task gave, or why it gave nothing, is the value.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = aqueduct::channel::bounded(0);
+    /// let task = aqueduct::go(move || rx.recv());
+    /// let task = task.join_timeout(Duration::from_millis(1)).expect_err("it waits for a message");
+    /// tx.send(5).unwrap();
+    /// assert_eq!(task.join_timeout(Duration::from_secs(60)).expect("it has one").unwrap(), Ok(5));
+    /// ```
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
+        self.join_deadline(deadline_after(timeout))
+    }
+
+    /// As [`join`](Self::join), until `deadline` at the latest; see [`join_timeout`](Self::join_timeout).
+    ///
+    /// # Blocking
+    /// # Cancel safety
+    /// As there.
+    ///
+    /// # Errors
+    /// The handle, when the deadline has passed.
+    #[track_caller]
+    pub fn join_deadline(mut self, deadline: Instant) -> Result<Result<T, JoinError>, Self> {
+        match crate::wait::block_on(timeout_at(deadline, &mut self)) {
+            Ok(result) => Ok(result),
+            Err(_) => Err(self),
+        }
+    }
+
+    /// A handle that cancels the task and does not own its result: this one may be joined meanwhile.
+    ///
+    /// # Examples
+    /// ```
+    /// let task = aqueduct::spawn(std::future::pending::<()>());
+    /// let abort = task.abort_handle();
+    /// aqueduct::go(move || abort.cancel());
+    /// assert!(task.join().unwrap_err().is_cancelled());
+    /// ```
+    #[must_use]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle::of(self.header())
     }
 
     /// Asks the task to end. Idempotent, from any thread, and it does not wait: `join` does.

@@ -7,6 +7,7 @@
 //! A coroutine that has started, and a local task, is ended by its own worker; a future or an unstarted closure by some worker
 //! of its runtime; what a runtime refuses, because it is shutting down, by the caller.
 
+mod abort;
 pub(crate) mod body;
 mod builder;
 pub(crate) mod cancel;
@@ -23,6 +24,7 @@ pub(crate) mod word;
 #[cfg(test)]
 mod tests;
 
+pub use abort::AbortHandle;
 pub use builder::Builder;
 pub use cancel::{is_cancelled, rethrow};
 pub(crate) use context::{Cancellable, finish_run, join_borrowing};
