@@ -6,9 +6,11 @@ mod net_common;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use aqueduct::io::{copy_bidirectional, copy_bidirectional_async, pipe};
 use aqueduct::net::UnixStream;
+use aqueduct::process::Command;
 use aqueduct::{Handle, Wait, go, spawn};
 use common::life::Style;
 use common::party::{PARTIES, pairs};
@@ -206,4 +208,20 @@ fn a_reset_ends_a_proxy_with_an_error() {
         drop(client);
         assert_eq!(copy_bidirectional(&left, &right).unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
+}
+
+#[test]
+fn an_end_goes_to_a_child_as_its_standard_stream() {
+    let _dog = common::watchdog!(60);
+    let (theirs, mut ours) = pipe().unwrap();
+    let (mut back, theirs_too) = pipe().unwrap();
+    // Blocking, though ours are not: `cat` would fail on an empty pipe.
+    let mut child = Command::new("cat").stdin(theirs).stdout(theirs_too).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    Write::write_all(&mut ours, b"over").unwrap();
+    drop(ours);
+    let mut text = String::new();
+    Read::read_to_string(&mut back, &mut text).unwrap();
+    assert_eq!(text, "over");
+    assert!(child.wait().unwrap().success());
 }

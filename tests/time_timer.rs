@@ -150,3 +150,16 @@ fn pinned_in_a_select() {
         assert!(Instant::now() < long.deadline());
     });
 }
+
+#[test]
+fn a_ticker_is_an_iterator() {
+    let (period, start) = (Duration::from_millis(5), Instant::now());
+    let ticker = time::tick(period);
+    let moments: Vec<_> = ticker.iter().take(3).collect();
+    assert!(moments[0] >= start + period && moments.is_sorted());
+    assert!((&ticker).into_iter().next() > Some(moments[2]));
+    let owned = ticker.into_iter().take(2);
+    assert_eq!(owned.size_hint(), (2, Some(2)));
+    assert_eq!(owned.count(), 2);
+    assert!(start.elapsed() >= 6 * period);
+}

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
+use std::process::Stdio;
 use std::task::{Context, Poll};
 
 use futures::io::{AsyncRead, AsyncWrite};
@@ -49,6 +50,23 @@ use crate::reactor::Direction;
 /// .wait()
 /// # }
 /// ```
+/// To a child, from a child:
+/// ```
+/// use aqueduct::process::Command;
+/// use std::io::{Read, Write};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (theirs, mut ours) = aqueduct::io::pipe()?;
+/// let mut child = Command::new("cat").stdin(theirs).stdout(std::process::Stdio::piped()).spawn()?;
+/// ours.write_all(b"over")?;
+/// drop(ours);
+/// let mut text = String::new();
+/// child.stdout.take().unwrap().read_to_string(&mut text)?;
+/// assert!(child.wait()?.success());
+/// assert_eq!(text, "over");
+/// # Ok(())
+/// # }
+/// ```
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
     Ok((PipeReader::from_std(reader)?, PipeWriter::from_std(writer)?))
@@ -88,8 +106,7 @@ macro_rules! pipe_end {
                 Ok(Self { io: Io::new(end)? })
             }
 
-            /// Gives the end up, blocking again, as a child that is to inherit it expects:
-            /// `Stdio::from(end.into_std()?)`.
+            /// Gives the end up, blocking again. For a child that is to inherit it, `Stdio::from(end)` does that.
             ///
             /// # Errors
             /// When it cannot be made blocking.
@@ -131,6 +148,18 @@ macro_rules! pipe_end {
 
             fn try_from(end: $type) -> io::Result<Self> {
                 end.into_std()
+            }
+        }
+
+        /// For a child that is to have this end. It is made blocking, as programs expect it, and so are the handles that
+        /// [`try_clone`]($type::try_clone) made: they are for other children, and would hold up a worker here.
+        ///
+        /// # Panics
+        /// When it cannot be made blocking, which the system refuses for no open descriptor; [`into_std`]($type::into_std)
+        /// gives the error.
+        impl From<$type> for Stdio {
+            fn from(end: $type) -> Self {
+                end.into_std().expect("an open descriptor can be made blocking").into()
             }
         }
 

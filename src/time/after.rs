@@ -6,6 +6,7 @@ use crate::primitive::lock;
 use crate::reactor::{TimerEntry, clock};
 use crate::select::{Alarm, Receive, TimerCase};
 use std::future::{Future, poll_fn};
+use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
@@ -38,7 +39,24 @@ pub struct After {
     timer: Mutex<Option<TimerEntry>>,
 }
 
-/// Something to receive the moment from every `period`. Like Go's, it drops moments that nobody waits for.
+/// Something to receive the moment from every `period`, for the first time one period from now. Like Go's, it drops moments that
+/// nobody waits for.
+///
+/// # Examples
+/// Go's `for range time.Tick(period)`:
+/// ```
+/// use aqueduct::time;
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// for (count, moment) in time::tick(Duration::from_millis(1)).into_iter().enumerate() {
+///     assert!(moment > start);
+///     if count == 2 {
+///         break;
+///     }
+/// }
+/// assert!(start.elapsed() >= Duration::from_millis(3));
+/// ```
 ///
 /// # Panics
 /// When `period` is zero.
@@ -54,6 +72,60 @@ pub fn tick(period: Duration) -> Ticker {
 pub struct Ticker {
     period: Duration,
     timer: Mutex<TimerEntry>,
+}
+
+impl Ticker {
+    /// The moments as they come, without end; `next` waits as [`recv`](Self::recv) does.
+    pub fn iter(&self) -> TickerIter<'_> {
+        TickerIter(self)
+    }
+}
+
+/// See [`Ticker::iter`].
+#[derive(Clone, Debug)]
+pub struct TickerIter<'a>(&'a Ticker);
+
+/// The moments of a [`Ticker`] that it owns.
+#[derive(Debug)]
+pub struct TickerIntoIter(Ticker);
+
+macro_rules! moments {
+    ($iterator:ty) => {
+        impl Iterator for $iterator {
+            type Item = Instant;
+
+            #[track_caller]
+            fn next(&mut self) -> Option<Instant> {
+                Some(self.0.recv())
+            }
+
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                (usize::MAX, None)
+            }
+        }
+
+        impl FusedIterator for $iterator {}
+    };
+}
+moments!(TickerIter<'_>);
+moments!(TickerIntoIter);
+
+impl IntoIterator for Ticker {
+    type Item = Instant;
+    type IntoIter = TickerIntoIter;
+
+    fn into_iter(self) -> TickerIntoIter {
+        TickerIntoIter(self)
+    }
+}
+
+impl<'a> IntoIterator for &'a Ticker {
+    type Item = Instant;
+    type IntoIter = TickerIter<'a>;
+
+    fn into_iter(self) -> TickerIter<'a> {
+        self.iter()
+    }
 }
 
 /// Something to receive from that never comes.

@@ -23,7 +23,7 @@ mod timeout;
 mod timer;
 mod within;
 
-pub use after::{After, Never, Ticker, after, never, tick};
+pub use after::{After, Never, Ticker, TickerIntoIter, TickerIter, after, never, tick};
 pub use interval::{Interval, MissedTick, Tick, interval, interval_at};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 pub use timer::{Timer, sleep, sleep_until};
