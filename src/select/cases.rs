@@ -105,7 +105,9 @@ pub fn vacant<S: Outcome>() -> S {
 /// [`CancellationToken`](crate::sync::CancellationToken), and `Option`s of them, where `None` never happens.
 #[diagnostic::on_unimplemented(
     message = "a select cannot receive from `{Self}`",
-    label = "not a receiver, a timer, a cancellation token, or an `Option` of one"
+    label = "not a receiver, a timer, a cancellation token, or an `Option` of one",
+    note = "a future, as a `oneshot::Receiver`, a `JoinHandle` and what `..async()` methods return are, is a case without the \
+            arrow: `v = future => ..`, or `v = &mut future => ..` to keep it when another case happens"
 )]
 pub trait Receive {
     /// What the case gives.
