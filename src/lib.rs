@@ -66,7 +66,9 @@
 //! [`JoinHandle::cancel`] asks a task to end: a future is dropped, a coroutine unwinds from its next wait, running its
 //! destructors. Completion beats cancellation; [`task::shield`] holds it off. Locks of `std::sync` held while unwinding are
 //! poisoned. A `Drop` may wait while its coroutine unwinds; meanwhile the worker reads as panicking, and a neighbour that begins to
-//! wait is cancelled only when that is over. Under `panic = "abort"` nothing can unwind: cancellation is then seen by futures and unstarted closures only, and a shutdown names what goes on.
+//! wait is cancelled only when that is over. A destructor that panics while its coroutine unwinds aborts the process, as any panic
+//! in a destructor during unwinding does: to cancel such a coroutine is to end the program. Under `panic = "abort"` nothing can
+//! unwind: cancellation is then seen by futures and unstarted closures only, and a shutdown names what goes on.
 //!
 //! # Map
 //!

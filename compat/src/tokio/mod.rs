@@ -21,10 +21,22 @@
 //! });
 //! ```
 //!
-//! [`enter`] is the same for a closure, for a stretch of Go-style code and for *constructors* that want the context:
-//! `tokio::time::sleep(..)` looks for it when it is called, and a wrapper around what it returns comes too late. Call it in an async
-//! block or function, as above, or in `enter`. (reqwest's `send()` is one as
-//! well, where a timeout is set.)
+//! Wrap the *whole* call, in an async block: `async { client.get(url).send().await }.in_tokio()`, and not
+//! `client.get(url).send().in_tokio()`. There `send()` is called first, outside the context, and what it returns is wrapped. Functions
+//! that are not `async fn`s may look for the context when they are *called*: `tokio::time::sleep(..)` does, and so does reqwest's
+//! `send()` where a timeout is set; the wrapper comes too late for them, and they panic.
+//!
+//! ```
+//! use aqueduct::Wait;
+//! use aqueduct_compat::tokio::InTokioExt;
+//! use std::time::Duration;
+//!
+//! let late = std::panic::catch_unwind(|| ::tokio::time::sleep(Duration::ZERO).in_tokio().wait());
+//! assert!(late.is_err());
+//! async { ::tokio::time::sleep(Duration::ZERO).await }.in_tokio().wait();
+//! ```
+//!
+//! [`enter`] is the same for a closure: for a stretch of Go-style code, and for constructors that want the context.
 //!
 //! Behind it is one tokio runtime of the current-thread kind on one background thread, started when it is first needed. It
 //! drives sockets and timers, and runs what is given to `tokio::spawn`; the wrapped future itself is polled where it always
