@@ -219,11 +219,8 @@ impl Base {
     /// Takes half of its queue, if that has been left alone and is the longer one: whoever helps may be busy itself.
     fn take_from_queue(self, home: &'static Home, now: Instant) {
         let left_alone = self.here.local().watch.queue_left_alone_for(home, now) >= UNTOUCHED;
-        if left_alone
-            && home.stealable() > self.home().stealable()
-            && home.queue.steal_into(&self.home().queue) == 0
-        {
-            self.take_overflow(home);
+        if left_alone && home.stealable() > self.home().stealable() {
+            self.steal_from(home);
         }
     }
 

@@ -167,14 +167,7 @@ fn steal(base: Base, before: Option<StoodStill>) -> Found {
     let mut found = Found::Nothing;
     for i in 0..homes.len() {
         let victim = homes[(first + i) % homes.len()];
-        if ptr::eq(victim, base.home()) {
-            continue;
-        }
-        if victim.queue.is_empty() {
-            // Others have emptied it, while what its owner runs takes long.
-            if base.take_overflow(victim) {
-                return Found::Moved;
-            }
+        if ptr::eq(victim, base.home()) || victim.stealable() == 0 {
             continue;
         }
         match (watch(victim), before) {
@@ -189,7 +182,7 @@ fn steal(base: Base, before: Option<StoodStill>) -> Found {
                 found = Found::LeftToOwner;
             }
             (Owner::StandsStill(_) | Owner::Spawns, _) => {
-                if victim.queue.steal_into(&base.home().queue) > 0 {
+                if base.steal_from(victim) {
                     return Found::Moved;
                 }
             }

@@ -254,9 +254,11 @@ impl Base {
         self.take_from(&self.home().overflow, BATCH) | self.take_from(&scheduler.injector, share)
     }
 
-    /// Moves half of what did not fit the queue of another worker to this one's. True when there was something.
-    pub(super) fn take_overflow(self, of: &Home) -> bool {
-        self.take_from(&of.overflow, of.overflow.len().div_ceil(2))
+    /// Moves half of the queue of another worker to this one's; when it is empty, half of what it had no room for, a batch at most: others have
+    /// emptied it, while what its owner runs takes long. True when there was something.
+    pub(super) fn steal_from(self, victim: &Home) -> bool {
+        victim.queue.steal_into(&self.home().queue) > 0
+            || self.take_from(&victim.overflow, victim.overflow.len().div_ceil(2))
     }
 
     /// Moves so many, a batch at most.

@@ -268,6 +268,10 @@ impl<'a> Worker<'a> {
         self.take_from(&self.home.overflow) | self.take_from(&self.scheduler.injector)
     }
 
+    fn steal_from(&self, victim: &Home) -> bool {
+        victim.queue.steal_into(&self.home.queue) > 0 || self.take_from(&victim.overflow)
+    }
+
     fn take_from(&self, list: &List) -> bool {
         let Some(task) = list.pop() else { return false };
         if self.home.queue.push(task.cast()).is_err() {
@@ -288,11 +292,9 @@ impl<'a> Worker<'a> {
             }
             let mut others = scheduler.homes.iter().filter(|home| !std::ptr::eq(*home, self.home));
             let found = others.any(|victim| match looked {
-                _ if victim.queue.len() == 0 => self.take_from(&victim.overflow),
-                true => victim.queue.steal_into(&self.home.queue) > 0,
-                false => true,
+                true => self.steal_from(victim),
+                false => victim.queue.len() > 0 || !victim.overflow.is_empty(),
             });
-            let looked = looked || self.home.queue.len() > 0 || !self.ready.borrow().is_empty();
             scheduler.idle.end_search();
             let injected = !scheduler.injector.is_empty();
             if found && looked {
@@ -343,8 +345,8 @@ impl<'a> Worker<'a> {
                 continue;
             }
             working = true;
-            if self.home.queue.len() == 0 && home.queue.steal_into(&self.home.queue) == 0 {
-                self.take_from(&home.overflow);
+            if self.home.queue.len() == 0 {
+                self.steal_from(home);
             }
             let some_left = home.inbox.pick_out(|link| {
                 let task = link.cast::<Task>();
