@@ -103,3 +103,27 @@ pub(crate) fn prefetch(address: *const u8) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
 }
+
+/// Wakes all, though some of the wakers (which are not ours to know) panic; the first panic goes on afterwards.
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = std::task::Waker>) {
+    let mut first = None;
+    for waker in wakers {
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())) {
+            match first {
+                None => first = Some(panic),
+                // The destructor of a payload may throw as well: forgotten.
+                Some(_) => std::mem::forget(panic),
+            }
+        }
+    }
+    if let Some(panic) = first {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// As above, where a panic ends the model.
+#[cfg(any(loom, shuttle))]
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = std::task::Waker>) {
+    wakers.into_iter().for_each(std::task::Waker::wake);
+}

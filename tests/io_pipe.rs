@@ -225,3 +225,20 @@ fn an_end_goes_to_a_child_as_its_standard_stream() {
     assert_eq!(text, "over");
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn a_clone_that_becomes_blocking_leaves_the_other_one_as_it_was() {
+    let _dog = common::watchdog!(20);
+    let runtime = common::runtime(1);
+    let (mut reader, mut writer) = pipe().unwrap();
+    // For a child: blocking from here on.
+    let childs = writer.try_clone().unwrap().into_std().unwrap();
+    let writing = runtime.go(move || Write::write_all(&mut writer, &[7; 1 << 20]));
+    common::until_waiting(runtime.handle(), writing.id());
+    // The worker is free.
+    runtime.go(|| ()).join().unwrap();
+    drop(childs);
+    let mut all = Vec::new();
+    assert_eq!(Read::read_to_end(&mut reader, &mut all).unwrap(), 1 << 20);
+    writing.join().unwrap().unwrap();
+}

@@ -391,3 +391,28 @@ fn the_handler_is_never_called_in_vain() {
         assert_eq!(server.shutdown(soon()).stats.errors, 0);
     });
 }
+
+#[test]
+fn a_reset_between_two_messages_is_the_handlers_to_see() {
+    let (listener, address) = listen();
+    let (tell, told) = mpsc::channel();
+    let (answer, answered) = mpsc::channel();
+    let answered = Mutex::new(answered);
+    let server = serve(listener, move |conn| {
+        let mut buffer = [0; 4];
+        let read = conn.read(&mut buffer);
+        tell.send(read.as_ref().map_err(io::Error::kind).copied()).unwrap();
+        // At work until the reset has come.
+        let _ = answered.lock().unwrap().recv();
+        read.map(drop)
+    });
+    let mut client = std::net::TcpStream::connect(address).unwrap();
+    client.write_all(b"ping").unwrap();
+    assert_eq!(told.recv().unwrap(), Ok(4));
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    answer.send(()).unwrap();
+    assert_eq!(told.recv().unwrap(), Err(ErrorKind::ConnectionReset));
+    drop(answer);
+    server.shutdown(soon());
+}

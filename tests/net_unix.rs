@@ -5,6 +5,7 @@ mod net_common;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::FromRawFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -393,4 +394,27 @@ fn no_descriptor_is_left() {
         (0..50).for_each(|_| once());
         assert_eq!(common::proc::descriptors(), before);
     });
+}
+
+#[test]
+fn a_client_whose_name_takes_all_108_bytes_is_accepted() {
+    let folder = Folder::new();
+    let listener = UnixListener::bind(folder.at("server")).unwrap();
+    let prefix = format!("{}/", folder.0.display());
+    let name: Vec<u8> = prefix.bytes().chain(std::iter::repeat(b'x')).take(108).collect();
+    // SAFETY: system calls on live memory, which is as large as they are told.
+    let client = unsafe {
+        let descriptor = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
+        let mut own: libc::sockaddr_un = std::mem::zeroed();
+        own.sun_family = libc::AF_UNIX as _;
+        for (to, from) in own.sun_path.iter_mut().zip(&name) {
+            *to = *from as _;
+        }
+        assert_eq!(libc::bind(descriptor, (&raw const own).cast(), size_of_val(&own) as _), 0);
+        std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from_raw_fd(descriptor))
+    };
+    socket2::SockRef::from(&client).connect(&socket2::SockAddr::unix(folder.at("server")).unwrap()).unwrap();
+    let (_stream, peer) = listener.accept().unwrap();
+    // No address of `std` has room for it.
+    assert!(peer.is_unnamed());
 }

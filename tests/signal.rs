@@ -243,3 +243,24 @@ fn no_descriptor_is_left_and_no_subscriber() {
         assert_eq!(common::proc::descriptors(), before);
     });
 }
+
+#[test]
+fn a_waker_that_panics_does_not_end_the_signals_of_others() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker")
+        }
+    }
+    alone(common::test_path!(), || {
+        let mut first = signal::notify(&[SIGUSR1]).unwrap().into_stream();
+        let waker = std::task::Waker::from(Arc::new(Panics));
+        let mut cx = std::task::Context::from_waker(&waker);
+        assert!(futures::StreamExt::poll_next_unpin(&mut first, &mut cx).is_pending());
+        let second = signal::notify(&[SIGUSR1]).unwrap();
+        for _ in 0..2 {
+            signal::raise(SIGUSR1).unwrap();
+            assert_eq!(second.recv(), Ok(SIGUSR1));
+        }
+    });
+}

@@ -140,7 +140,8 @@ impl<T> Io<T> {
     /// # Cancel safety
     /// Dropped: *nothing happened*, as long as an `op` that says `WouldBlock` has done nothing.
     pub async fn read_with_async<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        std::future::poll_fn(|cx| self.poll_with(Direction::Read, cx, &mut op)).await
+        let mut ready = self.source.ready(Direction::Read);
+        std::future::poll_fn(|cx| ready.poll_io(cx, || op(&self.io))).await
     }
 
     /// The future form of [`write_with`](Io::write_with).
@@ -148,7 +149,8 @@ impl<T> Io<T> {
     /// # Cancel safety
     /// As [`read_with_async`](Io::read_with_async).
     pub async fn write_with_async<R>(&self, mut op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        std::future::poll_fn(|cx| self.poll_with(Direction::Write, cx, &mut op)).await
+        let mut ready = self.source.ready(Direction::Write);
+        std::future::poll_fn(|cx| ready.poll_io(cx, || op(&self.io))).await
     }
 
     /// Stops every present and later wait on this source with [`io::ErrorKind::NotConnected`]. The descriptor
@@ -208,7 +210,11 @@ where
 
     #[track_caller]
     fn flush(&mut self) -> io::Result<()> {
-        self.write_with(|mut io| io.flush())
+        // At once first: there may be nothing to flush, for which no room is needed.
+        match (&mut &self.io).flush() {
+            Err(error) if comes_later(&error) => self.write_with(|mut io| io.flush()),
+            done => done,
+        }
     }
 }
 
@@ -246,7 +252,12 @@ where
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(Direction::Write, cx, &mut |mut io: &T| io.flush())
+        match (&mut &self.io).flush() {
+            Err(error) if comes_later(&error) => {
+                self.poll_with(Direction::Write, cx, &mut |mut io: &T| io.flush())
+            }
+            done => Poll::Ready(done),
+        }
     }
 
     /// Flushes. What closes one half of a descriptor differs from kind to kind: drop it, or ask the wrapped
@@ -257,6 +268,10 @@ where
 }
 
 crate::io::waiting::by_reference!(Io<T>, T);
+
+fn comes_later(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
 
 impl<T: fmt::Debug> fmt::Debug for Io<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::pin::Pin;
 use std::process::Stdio;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use std::task::{Context, Poll};
 use futures::io::{AsyncRead, AsyncWrite};
 
 use super::any::set_nonblocking;
+use super::stdio::open_again;
 use super::waiting::by_reference;
 use super::{Io, Readable, Writable};
 use crate::reactor::Direction;
@@ -95,7 +97,7 @@ pub struct PipeWriter {
 }
 
 macro_rules! pipe_end {
-    ($type:ident, $std:ty) => {
+    ($type:ident, $std:ty, $access:ident) => {
         impl $type {
             /// Takes over an end of a pipe, which is made non-blocking. (The other end is not: that is a
             /// property of each end.)
@@ -117,10 +119,17 @@ macro_rules! pipe_end {
 
             /// Another handle to the same end, which costs a descriptor.
             ///
+            /// On Linux it is an open file of its own: making one of the two blocking ([`into_std`](Self::into_std)) is
+            /// nothing to the other. (Elsewhere, or without `/proc`, it is: then the other blocks its thread.)
+            ///
             /// # Errors
             /// The system's, when it is out of descriptors.
             pub fn try_clone(&self) -> io::Result<Self> {
-                Self::from_std(self.io.get_ref().try_clone()?)
+                let copy = self.io.get_ref().try_clone()?;
+                match opened_again(copy.as_fd(), std::fs::OpenOptions::new().$access(true)) {
+                    Some(own) => Ok(Self { io: Io::from_nonblocking(own.into()) }),
+                    None => Self::from_std(copy),
+                }
             }
         }
 
@@ -182,8 +191,18 @@ macro_rules! pipe_end {
         }
     };
 }
-pipe_end!(PipeReader, io::PipeReader);
-pipe_end!(PipeWriter, io::PipeWriter);
+pipe_end!(PipeReader, io::PipeReader, read);
+pipe_end!(PipeWriter, io::PipeWriter, write);
+
+/// An open file of its own for this end of a pipe. Not for what only looks like one: a second opening of a file would have a position
+/// of its own as well.
+fn opened_again(end: BorrowedFd<'_>, options: &std::fs::OpenOptions) -> Option<OwnedFd> {
+    let copy = std::fs::File::from(end.try_clone_to_owned().ok()?);
+    if !copy.metadata().ok()?.file_type().is_fifo() {
+        return None;
+    }
+    open_again(end, options).map(OwnedFd::from)
+}
 
 impl PipeReader {
     /// Reads what is there already. Never waits. 0: the last writer has gone.

@@ -151,7 +151,7 @@ fn own<T>(stream: BorrowedFd<'_>, options: &std::fs::OpenOptions) -> Option<Stre
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_again(stream: BorrowedFd<'_>, options: &std::fs::OpenOptions) -> Option<std::fs::File> {
+pub(super) fn open_again(stream: BorrowedFd<'_>, options: &std::fs::OpenOptions) -> Option<std::fs::File> {
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::OpenOptionsExt;
     let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
@@ -160,7 +160,7 @@ fn open_again(stream: BorrowedFd<'_>, options: &std::fs::OpenOptions) -> Option<
 
 /// Elsewhere a second opening of `/dev/fd` shares the open file.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn open_again(_stream: BorrowedFd<'_>, _options: &std::fs::OpenOptions) -> Option<std::fs::File> {
+pub(super) fn open_again(_stream: BorrowedFd<'_>, _options: &std::fs::OpenOptions) -> Option<std::fs::File> {
     None
 }
 

@@ -31,6 +31,7 @@ use socket2::SockAddr;
 
 use super::TcpListener;
 use super::pause::Pause;
+use crate::reactor::Ready;
 use crate::wait::{block_on, yield_if_spent};
 
 /// The first pause when short of descriptors or memory; each further one is twice as long. A guess.
@@ -52,6 +53,8 @@ pub(super) mod sealed {
     use std::io;
     use std::task::{Context, Poll};
 
+    use crate::reactor::Ready;
+
     pub trait Accepts: fmt::Debug + Sized {
         /// The connections.
         type Stream;
@@ -62,9 +65,19 @@ pub(super) mod sealed {
         #[doc(hidden)]
         fn try_accept_once(&self) -> io::Result<(Self::Stream, Self::Address)>;
 
-        /// One attempt; the waker is left if nobody has come.
+        /// A place to wait in.
         #[doc(hidden)]
-        fn poll_accept_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
+        #[allow(private_interfaces, reason = "sealed")]
+        fn arrival(&self) -> Ready<'_>;
+
+        /// One attempt; the waker is left in `arrival` if nobody has come.
+        #[doc(hidden)]
+        #[allow(private_interfaces, reason = "sealed")]
+        fn poll_accept_once(
+            &self,
+            arrival: &mut Ready<'_>,
+            cx: &mut Context<'_>,
+        ) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
 
         /// Whether it was closed by hand.
         #[doc(hidden)]
@@ -98,13 +111,14 @@ pub(super) fn try_accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::
 #[must_use = "futures do nothing unless awaited, or waited for with `.wait()`"]
 pub struct Accept<'a, L: Listener = TcpListener> {
     listener: &'a L,
+    arrival: Ready<'a>,
     failures: u32,
     pause: Option<Pause>,
 }
 
 impl<'a, L: Listener> Accept<'a, L> {
     pub(super) fn new(listener: &'a L) -> Self {
-        Self { listener, failures: 0, pause: None }
+        Self { listener, arrival: listener.arrival(), failures: 0, pause: None }
     }
 
     /// Ready when the next attempt may be made.
@@ -123,7 +137,8 @@ impl<L: Listener> Future for Accept<'_, L> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             ready!(self.poll_pause(cx));
-            let error = match ready!(self.listener.poll_accept_once(cx)) {
+            let listener = self.listener;
+            let error = match ready!(listener.poll_accept_once(&mut self.arrival, cx)) {
                 Ok(accepted) => {
                     (self.failures, self.pause) = (0, None);
                     return Poll::Ready(Ok(accepted));

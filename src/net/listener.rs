@@ -14,7 +14,7 @@ use super::address::no_address;
 use super::connect::nonblocking_socket;
 use super::socket::{Shared, socket_handles};
 use super::{TcpStream, ToSocketAddrs};
-use crate::reactor::Direction;
+use crate::reactor::{Direction, Ready};
 use crate::wait::block_on;
 
 /// How many connections the system completes ahead of `accept`; it lowers this to its own limit
@@ -164,8 +164,18 @@ impl Accepts for TcpListener {
         self.shared.attempt(Direction::Read, accept_one)
     }
 
-    fn poll_accept_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.shared.source().poll_io(Direction::Read, cx, || accept_one(self.shared.socket()))
+    #[allow(private_interfaces, reason = "sealed")]
+    fn arrival(&self) -> Ready<'_> {
+        self.shared.source().ready(Direction::Read)
+    }
+
+    #[allow(private_interfaces, reason = "sealed")]
+    fn poll_accept_once(
+        &self,
+        arrival: &mut Ready<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        arrival.poll_io(cx, || accept_one(self.shared.socket()))
     }
 
     fn has_closed(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -144,6 +144,17 @@ stream_socket!(std::os::unix::net::UnixStream, false);
 /// Reads without taking, which `std` offers for internet sockets only.
 pub(super) fn peek(socket: &impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
     recv(socket.as_fd(), buf, libc::MSG_PEEK)
+}
+
+/// `WouldBlock` when there is neither input nor an end or an error to be read; takes nothing, not even the error.
+pub(super) fn look_for_input(socket: &impl AsFd) -> io::Result<()> {
+    let mut wanted = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live entry, of a descriptor that is open (`AsFd`).
+    match unsafe { libc::poll(&raw mut wanted, 1, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A timeout that several threads may read and set, in four bytes: 0 for none; microseconds; or, with the top bit

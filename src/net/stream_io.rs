@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::task::{Context, Poll, ready};
 
-use super::socket::{Shared, StreamSocket, peek};
+use super::socket::{Shared, StreamSocket, look_for_input, peek};
 use crate::io::waiting::{perform, transfer, wait_for};
 use crate::reactor::Direction;
 use crate::wait::yield_if_spent;
@@ -116,7 +116,8 @@ impl<S: StreamSocket> Shared<S> {
     /// As [`poll_input`](Self::poll_input), and makes sure of it: readiness may be left over from an earlier
     /// read.
     pub(super) fn poll_input_surely(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.source().poll_io(Direction::Read, cx, || peek(self.socket(), &mut [0])).map_ok(drop)
+        // Not by a peek: that would take an error (a reset) away from the read that is to tell it.
+        self.source().poll_io(Direction::Read, cx, || look_for_input(self.socket()))
     }
 
     /// Whether there was no input, so that the next readiness means that there is.

@@ -249,10 +249,14 @@ impl Reactor {
         u64::try_from(nanos.div_ceil(1 << TICK_SHIFT)).unwrap_or(LAST_TICK)
     }
 
-    fn arm_timer(&self, deadline: Instant, waker: Waker) -> TimerKey {
+    /// Gives the waker back if the reactor is closed: `close` has set that before it took the lock to evict.
+    fn arm_timer(&self, deadline: Instant, waker: Waker) -> Result<TimerKey, Waker> {
         let tick = self.tick_after(deadline);
         let (key, earlier) = {
             let mut timers = lock(&self.timers);
+            if self.mode() == Mode::Closed {
+                return Err(waker);
+            }
             let key = timers.wheel.insert(tick, waker);
             let earlier = tick < timers.sleeping_until;
             if earlier {
@@ -263,7 +267,7 @@ impl Reactor {
         if earlier {
             self.notify();
         }
-        key
+        Ok(key)
     }
 
     fn timer_standing(&self, key: TimerKey, waker: &Waker) -> Option<Standing> {

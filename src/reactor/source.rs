@@ -29,7 +29,8 @@
 //!
 //! **Move.** A source whose reactor is closed, or is another thread's `LocalRuntime`'s, is deleted there and
 //! added to the reactor of the one who waits. The generation changes: old events are dropped, the addition
-//! reports the state anew, earlier waiters stay enrolled.
+//! reports the state anew, earlier waiters stay enrolled. Where others are enrolled it moves to a worker's reactor even for one who
+//! waits in a `LocalRuntime`: those others could not rely on that.
 //!
 //! **Short transfers.** In edge mode a short read means drained: more bytes are a new edge. Not so at the
 //! end: FIN may have been reported together with the last bytes. RDHUP, HUP and ERR set TAIL, and urgent data
@@ -60,7 +61,7 @@ use super::readiness::Seen;
 use super::slot::{self, Slot, Tenancy};
 use super::waiters::Ticket;
 use super::{Direction, Mode, Reactor};
-use crate::primitive::lock;
+use crate::primitive::{lock, wake_all};
 use crate::runtime::current;
 
 /// A descriptor and those who wait for it. Its shared part is a slot of 128 bytes.
@@ -98,7 +99,7 @@ impl Source {
         cx: &mut Context<'_>,
         mut op: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.poll_with(direction, cx, |seen| self.run(direction, seen, &mut op))
+        self.poll_with(direction, cx, None, |seen| self.run(direction, seen, &mut op))
     }
 
     /// As [`poll_io`](Source::poll_io) for a read or write of `wanted` bytes of a stream: a short transfer
@@ -111,7 +112,7 @@ impl Source {
         wanted: usize,
         mut op: impl FnMut() -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_with(direction, cx, |seen| self.run_transfer(direction, seen, wanted, &mut op))
+        self.poll_with(direction, cx, None, |seen| self.run_transfer(direction, seen, wanted, &mut op))
     }
 
     /// As [`poll_io`](Source::poll_io) without a context: WouldBlock when not ready.
@@ -157,7 +158,7 @@ impl Source {
             self.slot.readiness().close();
             self.slot.drain_all_into(&mut tenancy, &mut wakes);
         }
-        wakes.into_iter().for_each(Waker::wake);
+        wake_all(wakes);
     }
 
     /// Whether a reactor has yet to report `direction`: what an operation would meet is known, and the next readiness is an
@@ -181,6 +182,7 @@ impl Source {
         &self,
         direction: Direction,
         cx: &mut Context<'_>,
+        mut ticket: Option<&mut Ticket>,
         mut run: impl FnMut(Seen) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         if current::spend_budget() {
@@ -195,7 +197,7 @@ impl Source {
                     result => return Poll::Ready(result),
                 }
             }
-            match self.enrol(direction, cx.waker(), None)? {
+            match self.enrol(direction, cx.waker(), ticket.as_deref_mut())? {
                 Enrolled::Waiting => return Poll::Pending,
                 Enrolled::Ready => {}
             }
@@ -297,9 +299,15 @@ impl Source {
         waker: &Waker,
         ticket: Option<&mut Ticket>,
     ) -> io::Result<Enrolled> {
-        let reactor = current::reactor();
+        let mut reactor = current::reactor();
         let waker = waker.clone();
         let mut tenancy = lock(self.slot.tenancy());
+        if is_out_of_place(&mut tenancy, reactor) {
+            // Asked for without the lock, as it may start the global runtime.
+            drop(tenancy);
+            reactor = current::shared_reactor();
+            tenancy = lock(self.slot.tenancy());
+        }
         let ready = if is_watched(&tenancy, reactor) {
             self.open(direction).map(Seen::is_ready)
         } else {
@@ -366,7 +374,7 @@ impl Source {
     fn wake_all(&self) {
         let mut wakes = VecDeque::new();
         self.slot.drain_all_into(&mut lock(self.slot.tenancy()), &mut wakes);
-        wakes.into_iter().for_each(Waker::wake);
+        wake_all(wakes);
     }
 }
 
@@ -388,7 +396,25 @@ impl fmt::Debug for Source {
 /// Whether a reactor watches that one who waits on `reactor` can rely on: not one that is closed, or driven
 /// by another thread when it pleases.
 fn is_watched(tenancy: &Tenancy, reactor: &'static Reactor) -> bool {
-    tenancy.home.is_some_and(|home| std::ptr::eq(home, reactor) || home.mode() == Mode::Shared)
+    tenancy.home.is_some_and(|home| match home.mode() {
+        Mode::Shared => true,
+        Mode::Local => std::ptr::eq(home, reactor),
+        Mode::Closed => false,
+    })
+}
+
+/// Whether `reactor` is not one to wait with: it was closed since it was asked for (`close` has been here already, or will
+/// take the lock that is held), or others wait here and it is a `LocalRuntime`'s, which may never be driven again: they would
+/// wait with it.
+fn is_out_of_place(tenancy: &mut Tenancy, reactor: &'static Reactor) -> bool {
+    match reactor.mode() {
+        Mode::Shared => false,
+        Mode::Local => {
+            let others = tenancy.interest();
+            (others.read || others.write) && !is_watched(tenancy, reactor)
+        }
+        Mode::Closed => true,
+    }
 }
 
 #[cold]
@@ -418,6 +444,19 @@ pub(crate) struct Ready<'a> {
     direction: Direction,
     /// NONE until the waker is left for the first time.
     ticket: Ticket,
+}
+
+impl Ready<'_> {
+    /// As [`Source::poll_io`]; the waker is taken back when this is dropped.
+    #[inline]
+    pub(crate) fn poll_io<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut op: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let Ready { source, direction, ticket } = self;
+        source.poll_with(*direction, cx, Some(ticket), |seen| source.run(*direction, seen, &mut op))
+    }
 }
 
 impl Future for Ready<'_> {

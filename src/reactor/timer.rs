@@ -55,10 +55,18 @@ impl TimerEntry {
         if clock::now() >= self.deadline {
             return Poll::Ready(());
         }
-        let reactor = current::reactor();
-        let key = reactor.arm_timer(self.deadline, cx.waker().clone());
-        self.registration = Some(Registration { reactor, key });
-        Poll::Pending
+        let mut reactor = current::reactor();
+        let mut waker = cx.waker().clone();
+        loop {
+            match reactor.arm_timer(self.deadline, waker) {
+                Ok(key) => {
+                    self.registration = Some(Registration { reactor, key });
+                    return Poll::Pending;
+                }
+                // Closed since it was asked for.
+                Err(unneeded) => (reactor, waker) = (current::shared_reactor(), unneeded),
+            }
+        }
     }
 
     #[cfg(test)]
@@ -73,7 +81,7 @@ impl TimerEntry {
         deadline: Instant,
         waker: std::task::Waker,
     ) -> TimerEntry {
-        let key = reactor.arm_timer(deadline, waker);
+        let key = reactor.arm_timer(deadline, waker).expect("not closed");
         TimerEntry { deadline, registration: Some(Registration { reactor, key }) }
     }
 }

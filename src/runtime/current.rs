@@ -188,6 +188,12 @@ pub(crate) fn reactor() -> &'static Reactor {
     }
 }
 
+/// A reactor of the global runtime, which is never closed.
+#[cold]
+pub(crate) fn shared_reactor() -> &'static Reactor {
+    &crate::runtime::global::scheduler().any_home().reactor
+}
+
 /// A slice begins.
 #[inline]
 pub(crate) fn renew_budget() {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,9 +129,20 @@ async fn dispatch(mut reader: Io<UnixStream>) {
         let raised = lock(&*HUB).take_raised();
         for (signal, subscribers) in raised {
             // Not under the lock: this wakes people, whose wakers are not ours to know. No room: dropped, as in Go.
-            let offer = |subscriber: &Sender<Signal>| subscriber.try_send(signal);
-            let heeded = subscribers.iter().map(offer).filter(|offered| !is_gone(offered)).count() > 0;
-            drop(subscribers);
+            // A waker that panics must not end the signals of all others: the panic hook has told of it.
+            let offer = |subscriber: Sender<Signal>| {
+                let offered = catch_unwind(AssertUnwindSafe(|| {
+                    let offered = subscriber.try_send(signal);
+                    drop(subscriber);
+                    offered
+                }));
+                // It has been offered before anybody is woken. The payload's destructor may throw as well: forgotten.
+                offered.unwrap_or_else(|panic| {
+                    std::mem::forget(panic);
+                    Ok(())
+                })
+            };
+            let heeded = subscribers.into_iter().map(offer).filter(|offered| !is_gone(offered)).count() > 0;
             if let (false, Some(before)) = (heeded, lonely(signal)) {
                 act(signal, before);
             }

@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use slab::Slab;
 
 use crate::net::TcpListener;
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{Mutex, lock, wake_all};
 use crate::reactor::TimerEntry;
 use crate::task::JoinHandle;
 
@@ -249,12 +249,6 @@ impl Registry {
             return Vec::new();
         }
         self.waiters.iter().map(|(_, waker)| waker.clone()).collect()
-    }
-}
-
-fn wake_all(waiters: Vec<Waker>) {
-    for waker in waiters {
-        waker.wake();
     }
 }
 

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{UnixStream, from_system};
+use super::{UnixStream, from_system, unnamed};
 use crate::net::accept::sealed::Accepts;
 use crate::net::accept::{self, Accept, Incoming, IncomingStream};
 use crate::net::socket::{Shared, socket_handles};
-use crate::reactor::Direction;
+use crate::reactor::{Direction, Ready};
 
 /// A Unix socket that accepts connections, shaped like [`std::os::unix::net::UnixListener`].
 ///
@@ -135,8 +135,18 @@ impl Accepts for UnixListener {
         self.shared.attempt(Direction::Read, accept_one)
     }
 
-    fn poll_accept_once(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        self.shared.source().poll_io(Direction::Read, cx, || accept_one(self.shared.socket()))
+    #[allow(private_interfaces, reason = "sealed")]
+    fn arrival(&self) -> Ready<'_> {
+        self.shared.source().ready(Direction::Read)
+    }
+
+    #[allow(private_interfaces, reason = "sealed")]
+    fn poll_accept_once(
+        &self,
+        arrival: &mut Ready<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
+        arrival.poll_io(cx, || accept_one(self.shared.socket()))
     }
 
     fn has_closed(&self) -> bool {
@@ -146,7 +156,9 @@ impl Accepts for UnixListener {
 
 fn accept_one(socket: &std::os::unix::net::UnixListener) -> io::Result<(UnixStream, SocketAddr)> {
     let (stream, peer) = accept::accept_nonblocking(socket)?;
-    Ok((UnixStream::from_nonblocking(stream.into()), from_system(&peer)?))
+    // A client may have a name that `std` cannot express (108 bytes): that must not cost the connection, or the accept loop.
+    let peer = from_system(&peer).or_else(|_| unnamed())?;
+    Ok((UnixStream::from_nonblocking(stream.into()), peer))
 }
 
 fn explain(error: io::Error, path: &Path) -> io::Error {

@@ -76,3 +76,8 @@ fn abstract_name(_address: &SocketAddr) -> Option<&[u8]> {
 fn from_abstract_name(_name: &[u8]) -> io::Result<SocketAddr> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+/// The address of a socket without a name: what an empty path makes.
+fn unnamed() -> io::Result<SocketAddr> {
+    SocketAddr::from_pathname("")
+}
