@@ -8,9 +8,11 @@ use aqueduct::{block_on, go, spawn_local, task, yield_now};
 use common::{Drops, panic_of, watchdog};
 use futures::StreamExt;
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// On a plain thread, in a coroutine, and inside the poll of a future.
 fn everywhere(test: fn()) {
@@ -167,6 +169,49 @@ fn a_body_waits_and_its_task_is_suspended() {
         assert_eq!(items.map(|i| i / 10).sum::<i32>(), 450);
         partner.join().unwrap();
     });
+}
+
+/// A future that is waited for in a body is no place to suspend the body from: the wait would stay behind with the body's frames,
+/// while others wait on its record.
+#[test]
+fn a_body_is_not_suspended_inside_a_wait_of_its_own() {
+    let _dog = watchdog!(60);
+    let refusal = go(|| {
+        let mut coroutine = Coroutine::<(), (), ()>::new(|suspender, ()| {
+            block_on(poll_fn(|_| {
+                suspender.suspend(());
+                Poll::Ready(())
+            }));
+        });
+        panic_of(|| coroutine.resume(()))
+    });
+    assert!(refusal.join().unwrap().contains("own-waits"));
+    // A wait that its owner is in is none of its own.
+    let resumed = go(|| {
+        let mut coroutine = Coroutine::new(|suspender, ()| {
+            (0..3).for_each(|i| suspender.suspend(i));
+            3
+        });
+        let mut sum = 0;
+        block_on(poll_fn(move |cx| match coroutine.resume(()) {
+            Step::Suspended(i) => {
+                sum += i;
+                yield_now();
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Step::Finished(i) => Poll::Ready(sum + i),
+        }))
+    });
+    assert_eq!(resumed.join().unwrap(), 6);
+    // Resumed outside one and inside one, whichever comes first.
+    let mixed = go(|| {
+        let mut items = Generator::new(|items| (0..4).for_each(|i| items.suspend(i)));
+        let first = items.next();
+        let second = block_on(async { items.next() });
+        (first, second, items.next())
+    });
+    assert_eq!(mixed.join().unwrap(), (Some(0), Some(1), Some(2)));
 }
 
 #[test]

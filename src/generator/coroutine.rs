@@ -76,6 +76,8 @@ struct Exchange<Input, Yield> {
     dropping: Cell<bool>,
     /// Whoever resumed it was unwinding already.
     panicking: Cell<bool>,
+    /// In how many waits whoever resumed it is.
+    waits: Cell<u16>,
 }
 
 /// What a resumption came back with.
@@ -135,6 +137,7 @@ impl<'a, Input: 'a, Yield: 'a, Return: 'a> Coroutine<'a, Input, Yield, Return> {
             thrown: Cell::new(None),
             dropping: Cell::new(false),
             panicking: Cell::new(false),
+            waits: Cell::new(0),
         });
         let result = Rc::new(Cell::new(None));
         let body: Body<'a> = Box::new({
@@ -190,6 +193,7 @@ impl<Input, Yield, Return> Coroutine<'_, Input, Yield, Return> {
 
     fn switch(&mut self) {
         self.exchange.panicking.set(thread::panicking());
+        self.exchange.waits.set(waits_around());
         // A wait inside suspends the task from this stack: its record is told which one it is.
         let record = current::record().map(|(_, record)| record);
         let outer = record.map(|record| record.stack.replace(Some(self.extent)));
@@ -233,6 +237,11 @@ fn run<F, Input, Yield, Return>(
         Ok(value) => result.set(Some(value)),
         Err(payload) => exchange.thrown.set(Some(payload)),
     }
+}
+
+/// How many waits the caller is in, all those of its task's stacks.
+fn waits_around() -> u16 {
+    current::record().map_or(0, |(_, record)| record.depth.get())
 }
 
 /// The class of stacks that coroutines of the current runtime have.
@@ -287,6 +296,8 @@ impl<Input, Yield> Suspender<'_, Input, Yield> {
     ///
     /// # Panics
     /// - When it is called on the stack of another coroutine, inside this one.
+    /// - When it is called inside a wait that has begun in this coroutine: by a future that it waits for, while that is polled. Off
+    ///   the workers that is not noticed, and does no harm.
     /// - When it is called by a destructor as the body unwinds; the process then aborts.
     pub fn suspend(&self, value: Yield) -> Input {
         let here = switch::stack_pointer();
@@ -294,6 +305,10 @@ impl<Input, Yield> Suspender<'_, Input, Yield> {
         assert!(
             !thread::panicking() || self.exchange.panicking.get(),
             "a coroutine cannot be suspended while it unwinds"
+        );
+        assert!(
+            self.exchange.waits.get() == waits_around(),
+            "suspended inside a wait that has begun in this coroutine: `own-waits`"
         );
         self.exchange.yielded.set(Some(value));
         self.switch.suspend();

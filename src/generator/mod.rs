@@ -13,6 +13,8 @@
 //!   its frames hold may belong to that task. Dropped elsewhere it is leaked.
 //! - `own-stack`: a suspension begins on the coroutine's own stack, so that the record of the task that waits in one knows which
 //!   stack that is.
+//! - `own-waits`: no wait is left behind in a suspended coroutine's frames. A wait belongs to the record of the stack below, counts
+//!   in its `depth`, and takes its wakes: the next resumption may be on another record, and in between others wait on this one.
 
 mod coroutine;
 mod iterator;
