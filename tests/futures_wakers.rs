@@ -4,7 +4,8 @@
 mod common;
 
 use aqueduct::executor::{Executor, LocalExecutor};
-use aqueduct::{LocalRuntime, Wait, channel, sync, time, yield_now};
+use aqueduct::select::Select;
+use aqueduct::{LocalRuntime, Wait, channel, select_async, sync, time, yield_now};
 use common::{Drops, Latch, OnDrop, Rng, lock, watchdog};
 use futures::task::AtomicWaker;
 use futures_test::future::FutureTestExt;
@@ -469,13 +470,13 @@ impl Wake for Watched {
 /// One future of ours that is not ready, and what makes it so.
 struct Case {
     name: &'static str,
-    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    future: Pin<Box<dyn Future<Output = ()>>>,
     complete: Box<dyn FnOnce()>,
 }
 
 fn case(
     name: &'static str,
-    future: impl Future<Output = ()> + Send + 'static,
+    future: impl Future<Output = ()> + 'static,
     complete: impl FnOnce() + 'static,
 ) -> Case {
     Case { name, future: Box::pin(future), complete: Box::new(complete) }
@@ -494,6 +495,24 @@ fn cases(delay: Duration) -> Vec<Case> {
     let (tx, rx) = channel::bounded::<()>(1);
     tx.send(()).unwrap();
     all.push(case("send_async", async move { tx.send_async(()).await.unwrap() }, move || rx.recv().unwrap()));
+    for capacity in [0, 1] {
+        let (tx, rx) = channel::bounded::<()>(capacity);
+        let receive = async move {
+            select_async! { v = <-rx => v.unwrap() }
+        };
+        all.push(case("select_async! receives", receive, move || {
+            meet(async move { tx.send_async(()).await })
+        }));
+        let (tx, rx) = channel::bounded::<()>(capacity);
+        (0..capacity).for_each(|_| tx.send(()).unwrap());
+        let send = async move {
+            select_async! { r = tx <- () => r.unwrap() }
+        };
+        all.push(case("select_async! sends", send, move || meet(async move { rx.recv_async().await })));
+        let (tx, rx) = channel::bounded::<()>(capacity);
+        let receive = async move { Select::new().recv(&rx, |v| v.unwrap()).wait_async().await };
+        all.push(case("Select::wait_async", receive, move || meet(async move { tx.send_async(()).await })));
+    }
     let (tx, rx) = channel::oneshot::channel::<()>();
     all.push(case("oneshot", async move { rx.await.unwrap() }, move || tx.send(()).unwrap()));
     all.push(case("Timer", async move { time::Timer::after(delay).await }, || ()));
@@ -524,7 +543,15 @@ fn cases(delay: Duration) -> Vec<Case> {
     all
 }
 
-fn poll_with(future: &mut Pin<Box<dyn Future<Output = ()> + Send>>, waker: &Waker) -> bool {
+/// Does one half of what `select` waits for; at a rendezvous it is done when the select is polled next.
+fn meet<F: Future<Output: Send> + Send + 'static>(operation: F) {
+    let mut operation = Box::pin(operation);
+    if operation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+        drop(aqueduct::spawn(operation));
+    }
+}
+
+fn poll_with(future: &mut Pin<Box<dyn Future<Output = ()>>>, waker: &Waker) -> bool {
     future.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
 }
 
@@ -551,6 +578,26 @@ fn the_last_waker_is_called_and_none_is_kept() {
     }
 }
 
+/// A select that was told of a message, and found that another had been faster, stands in line with the waker of its last poll.
+#[test]
+fn a_replaced_waker_stays_away() {
+    let (tx, rx) = channel::bounded(1);
+    let mut select = pin!(async {
+        // The future makes each poll look again.
+        select_async! { v = <-rx => v.unwrap(), v = pending::<u32>() => v }
+    });
+    let ((first, first_count), (second, second_count)) = (new_count_waker(), new_count_waker());
+    assert!(select.as_mut().poll(&mut Context::from_waker(&first)).is_pending());
+    assert!(select.as_mut().poll(&mut Context::from_waker(&second)).is_pending());
+    tx.send(1).unwrap();
+    assert_eq!((first_count.get(), second_count.get()), (0, 1));
+    assert_eq!(rx.try_recv(), Ok(1));
+    assert!(select.as_mut().poll(&mut Context::from_waker(&second)).is_pending());
+    tx.send(2).unwrap();
+    assert_eq!((first_count.get(), second_count.get()), (0, 2));
+    assert_eq!(select.as_mut().poll(&mut Context::from_waker(&second)), Poll::Ready(2));
+}
+
 /// A future that is dropped while it waits keeps no waker and calls none.
 #[test]
 fn a_dropped_future_lets_go_of_its_waker() {
@@ -559,6 +606,7 @@ fn a_dropped_future_lets_go_of_its_waker() {
         match case.name {
             // Their other end would find nobody; the channels have tests of their own.
             "recv_async" | "send_async" | "oneshot" => continue,
+            name if name.starts_with("select_async!") || name == "Select::wait_async" => continue,
             _ => {}
         }
         let watched = Arc::new(Watched { wakes: AtomicUsize::new(0) });

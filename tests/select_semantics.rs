@@ -7,11 +7,12 @@ use aqueduct::select::Select;
 use aqueduct::{Wait, select, select_async, time};
 use common::life::choose;
 use common::party::{PARTIES, Running, pairs};
-use common::{Rng, watchdog};
+use common::{Drops, Rng, watchdog};
 use futures::FutureExt;
 use std::collections::HashMap;
+use std::future::Future;
 use std::pin::pin;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -624,4 +625,50 @@ fn a_dynamic_select_follows_the_same_rules() {
 #[should_panic(expected = "without cases")]
 fn a_dynamic_select_without_cases_panics() {
     Select::<()>::new().wait();
+}
+
+/// Closed channels refuse what is offered; a select that is dropped before it has looked keeps nothing of it.
+#[test]
+fn a_refused_message_is_dropped_or_goes_back_to_its_lender() {
+    fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+        future.poll_unpin(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+    let drops = Drops::new();
+    let mut lent = Some(drops.one());
+    {
+        let (tx, rx) = channel::bounded(0);
+        let mut select = Box::pin(async {
+            select_async! { tx <- from lent => unreachable!("dropped") }
+        });
+        assert!(!poll_once(&mut select));
+        rx.close();
+    }
+    assert!(lent.is_some());
+    {
+        let (tx, rx) = channel::bounded(0);
+        let mut select = Box::pin(async {
+            select_async! { tx <- drops.one() => unreachable!("dropped") }
+        });
+        assert!(!poll_once(&mut select));
+        rx.close();
+    }
+    assert_eq!((drops.made(), drops.dropped()), (2, 1));
+    {
+        let (tx, rx) = channel::bounded(0);
+        let mut select = Box::pin(async {
+            Select::new().send(&tx, drops.one(), |_| unreachable!("dropped")).wait_async().await
+        });
+        assert!(!poll_once(&mut select));
+        rx.close();
+    }
+    assert_eq!((drops.made(), drops.dropped()), (3, 2));
+    // Who looks has it.
+    let (tx, rx) = channel::bounded(0);
+    let mut select = Box::pin(async {
+        select_async! { r = tx <- from lent => r.unwrap_err().into_inner() }
+    });
+    assert!(!poll_once(&mut select));
+    rx.close();
+    drop(select.now_or_never().unwrap());
+    assert_eq!((lent.is_none(), drops.dropped()), (true, 3));
 }

@@ -71,13 +71,16 @@ pub trait Case {
     /// Takes its waiter out, passing on what it was notified of.
     fn withdraw(self: Pin<&mut Self>, _: &mut WakeList) {}
 
-    /// Whether its waiter is enrolled. Without the lock.
-    fn is_waiting(&self) -> bool {
+    /// Whether its waiter is enrolled, and will call this waker. Without the lock.
+    fn is_waiting_with(&self, _: &Waker) -> bool {
         false
     }
 
     /// A peer has completed it.
     fn settle(self: Pin<&mut Self>) {}
+
+    /// It has happened, but nobody comes for the result: what is left of it goes back to where it came from.
+    fn forgo(self: Pin<&mut Self>) {}
 
     /// Tries to let it happen, outside all locks; the result is kept. No peer can win it meanwhile.
     fn try_now(self: Pin<&mut Self>, cx: &mut Context<'_>, patience: Patience) -> bool;
@@ -274,7 +277,11 @@ impl<'a, T, S: Side<T>> InLine<'a, T, S> {
         match self.waiter.state() {
             _ if self.channel.is_none() => {}
             WaiterState::In => self.spare = Some(waker.clone()),
-            _ => self.waiter.prepare_waker(waker),
+            _ => {
+                // What `enrol` has replaced the last time: outside the locks it is dropped, and must not be set again.
+                self.spare = None;
+                self.waiter.prepare_waker(waker);
+            }
         }
     }
 
@@ -297,8 +304,16 @@ impl<'a, T, S: Side<T>> InLine<'a, T, S> {
         }
     }
 
-    fn is_waiting(&self) -> bool {
-        self.waiter.state() == WaiterState::In
+    fn is_waiting_with(&self, waker: &Waker) -> bool {
+        let is_in = || self.waiter.state() == WaiterState::In;
+        match self.channel {
+            // The waker of a frame does not change. Of a future's, peers move it under the lock.
+            Some(channel) if !self.waiter.is_committed() => {
+                let _guard = channel.lock().guard();
+                is_in() && self.waiter.will_wake(waker)
+            }
+            _ => is_in(),
+        }
     }
 }
 
@@ -331,8 +346,8 @@ macro_rules! stand_in_line {
             self.line.withdraw(wakes);
         }
 
-        fn is_waiting(&self) -> bool {
-            self.line.is_waiting()
+        fn is_waiting_with(&self, waker: &Waker) -> bool {
+            self.line.is_waiting_with(waker)
         }
     };
 }
@@ -508,6 +523,11 @@ impl<T> Case for SendCase<'_, T> {
         self.line.waiter.reset();
         // SAFETY: as above.
         unsafe { self.as_mut().get_unchecked_mut() }.happened = true;
+    }
+
+    fn forgo(mut self: Pin<&mut Self>) {
+        // SAFETY: as above.
+        unsafe { self.as_mut().get_unchecked_mut() }.happened = false;
     }
 }
 

@@ -235,7 +235,7 @@ impl<C: Cases, O: Order> Engine<C, O> {
             if let Some(index) = self.claim.winner() {
                 return Poll::Ready(self.finish(index));
             }
-            if !self.must_look_again() {
+            if !self.must_look_again(cx.waker()) {
                 return Poll::Pending;
             }
             if let Err(index) = self.claim.withdraw() {
@@ -258,12 +258,13 @@ impl<C: Cases, O: Order> Engine<C, O> {
         index
     }
 
-    /// After a wake that no peer's claim explains: whether a case was notified, or is to be polled.
-    fn must_look_again(&mut self) -> bool {
+    /// After a wake that no peer's claim explains: whether a case was notified, is to be polled, or would call the waker of an
+    /// earlier poll.
+    fn must_look_again(&mut self, waker: &Waker) -> bool {
         (0..self.cases.count()).any(|index| {
             let case = self.cases.get(index);
             match case.kind() {
-                CaseKind::Channel => !case.is_waiting(),
+                CaseKind::Channel => !case.is_waiting_with(waker),
                 CaseKind::Timer | CaseKind::Foreign => true,
                 CaseKind::Disabled => false,
             }
@@ -398,7 +399,12 @@ impl<C: Cases, O: Order> Committed for Engine<C, O> {
 
 impl<C: Cases, O: Order> Drop for Engine<C, O> {
     fn drop(&mut self) {
-        // A future that is dropped: what a peer took of it is gone, nothing else has happened.
-        let _ = self.give_up();
+        // A future that is dropped: what a peer took of it is gone, nothing else has happened. What a peer refused is left, and has
+        // no other owner than its case: the result that it would be is not taken.
+        if self.happened.is_none()
+            && let Some(index) = self.give_up()
+        {
+            self.cases.get(index).forgo();
+        }
     }
 }
