@@ -3,10 +3,10 @@
 mod common;
 
 use aqueduct::channel;
-use aqueduct::select::Select;
+use aqueduct::select::{Receive, Select};
 use aqueduct::sync::CancellationToken;
 use aqueduct::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use aqueduct::{Wait, select, select_async, time};
+use aqueduct::{Wait, go, select, select_async, time};
 use common::life::choose;
 use common::party::{PARTIES, Party, pairs};
 use common::{Rng, watchdog};
@@ -199,4 +199,66 @@ fn borrowed_ends_are_cases() {
     let left = std::iter::from_fn(|| rx.try_recv().ok()).count();
     assert!(left <= 1, "the channel holds one");
     assert_eq!(shuttle_async(&tx, &mut rx).wait(), 9);
+}
+
+/// Several wait for one timer: each moment is one's, and who gives up takes nothing from the others.
+#[test]
+fn timers_serve_all_who_wait_for_them() {
+    let _dog = watchdog!(60);
+    for party in PARTIES {
+        let ticker = Arc::new(time::tick(Duration::from_millis(10)));
+        let receiving = [(); 3].map(|()| {
+            let ticker = ticker.clone();
+            party.live(|style| async move {
+                choose! { style; moment = <-*ticker => moment, _ = <-time::never() => unreachable!() }
+            })
+        });
+        let mut moments = receiving.map(|receiving| receiving.join());
+        moments.sort();
+        assert!(moments.is_sorted_by(|a, b| a < b), "one moment twice: {moments:?}");
+    }
+    let ticker = Arc::new(time::tick(Duration::from_millis(10)));
+    let receiving = [(); 2].map(|()| {
+        let ticker = ticker.clone();
+        go(move || ticker.recv())
+    });
+    let [one, other] = receiving.map(|receiving| receiving.join().unwrap());
+    assert_ne!(one, other);
+}
+
+#[test]
+fn a_select_that_loses_leaves_its_timer_to_the_others() {
+    fn check<T: Receive<Output = Instant> + Send + Sync + 'static>(timer: T, recv: fn(&T) -> Instant) {
+        let timer = Arc::new(timer);
+        let receiving = go({
+            let timer = timer.clone();
+            move || recv(&timer)
+        });
+        common::until_waiting(&aqueduct::Handle::current(), receiving.id());
+        let (tx, rx) = channel::bounded::<u8>(1);
+        let selecting = go(move || select! { _ = <-rx => {}, _ = <-*timer => panic!("it is far") });
+        common::until_waiting(&aqueduct::Handle::current(), selecting.id());
+        tx.send(1).unwrap();
+        selecting.join().unwrap();
+        receiving.join().unwrap();
+    }
+    let _dog = watchdog!(60);
+    // Far enough away that the select is over before.
+    check(time::after(Duration::from_secs(1)), time::After::recv);
+    check(time::tick(Duration::from_secs(1)), time::Ticker::recv);
+}
+
+/// One who awaits and those who select share a moment: one of them has it.
+#[test]
+fn a_timer_is_a_case_twice() {
+    let _dog = watchdog!(60);
+    let after = time::after(Duration::from_millis(5));
+    select! { _ = <-after => {}, _ = <-after => {} }
+    let ticker = time::tick(Duration::from_millis(5));
+    for _ in 0..3 {
+        select! { _ = <-ticker => {}, _ = <-ticker => {} }
+    }
+    // It has been received.
+    select! { _ = <-after => unreachable!("once"), default => {} }
+    assert!(after.now_or_never().is_none());
 }

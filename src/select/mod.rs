@@ -15,9 +15,10 @@ pub use cases::{Receive, Send};
 pub use dynamic::Select;
 #[doc(hidden)]
 pub use engine::Cases;
-pub use polled::TimerCase;
+pub(crate) use polled::Alarm;
 #[doc(hidden)]
-pub use polled::{Alarm, FutureCase};
+pub use polled::FutureCase;
+pub use polled::TimerCase;
 
 use crate::wait::{committed, poll_budget, yield_if_spent};
 use cases::Patience;

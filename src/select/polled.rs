@@ -2,6 +2,7 @@
 
 use super::cases::{Case, CaseKind, Outcome, Patience, opaque_debug};
 use crate::channel::slot::Slot;
+use crate::reactor::TimerEntry;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomPinned;
@@ -63,19 +64,23 @@ impl<F: Future> Case for FutureCase<'_, F> {
 
 /// A timer of [`time::after`](crate::time::after) and its like.
 pub struct TimerCase<'a> {
-    alarm: Option<&'a dyn Alarm>,
+    /// With an entry of the case's own: several may wait for one timer.
+    alarm: Option<(&'a dyn Alarm, TimerEntry)>,
     fired: &'a mut Slot<Instant>,
 }
 
 /// What a timer case polls.
-pub trait Alarm: Sync {
+pub(crate) trait Alarm: Sync {
+    /// What one who waits registers.
+    fn entry(&self) -> TimerEntry;
+
     /// Ready with the moment for which it was set.
-    fn poll_alarm(&self, cx: &mut Context<'_>) -> Poll<Instant>;
+    fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant>;
 }
 
 impl<'a> TimerCase<'a> {
     pub(crate) fn new(alarm: Option<&'a dyn Alarm>, fired: &'a mut Slot<Instant>) -> Self {
-        Self { alarm, fired }
+        Self { alarm: alarm.map(|alarm| (alarm, alarm.entry())), fired }
     }
 }
 
@@ -85,8 +90,8 @@ impl Case for TimerCase<'_> {
     }
 
     fn try_now(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
-        let Some(alarm) = self.alarm else { return false };
-        match alarm.poll_alarm(cx) {
+        let Some((alarm, entry)) = &mut self.alarm else { return false };
+        match alarm.poll_alarm(entry, cx) {
             Poll::Ready(moment) => {
                 self.fired.fill(moment);
                 true

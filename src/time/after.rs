@@ -5,16 +5,19 @@ use crate::channel::slot::Slot;
 use crate::primitive::lock;
 use crate::reactor::{TimerEntry, clock};
 use crate::select::{Alarm, Receive, TimerCase};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// Something to receive the moment from, once, when `delay` has passed.
 ///
-/// It costs nothing until somebody waits for it, and nothing when it is dropped.
+/// It costs nothing until somebody waits for it, and nothing when it is dropped. Several may wait for it: one of them receives the
+/// moment, and who gives up waiting takes nothing from the others.
 ///
 /// # Examples
 /// ```
@@ -29,18 +32,27 @@ use std::time::{Duration, Instant};
 /// ```
 #[must_use]
 pub fn after(delay: Duration) -> After {
-    After { timer: Mutex::new(Some(TimerEntry::new(clock::deadline_after(delay)))) }
+    let deadline = clock::deadline_after(delay);
+    After { moment: Moment { deadline, received: AtomicBool::new(false) }, entry: TimerEntry::new(deadline) }
 }
 
 /// See [`after()`].
 #[derive(Debug)]
 pub struct After {
-    /// None once it has fired.
-    timer: Mutex<Option<TimerEntry>>,
+    moment: Moment,
+    /// Of who awaits it.
+    entry: TimerEntry,
+}
+
+/// A moment that is received once.
+#[derive(Debug)]
+struct Moment {
+    deadline: Instant,
+    received: AtomicBool,
 }
 
 /// Something to receive the moment from every `period`, for the first time one period from now. Like Go's, it drops moments that
-/// nobody waits for.
+/// nobody waits for, and gives each moment to one of those who wait.
 ///
 /// # Examples
 /// Go's `for range time.Tick(period)`:
@@ -64,14 +76,15 @@ pub struct After {
 #[track_caller]
 pub fn tick(period: Duration) -> Ticker {
     assert!(!period.is_zero(), "a ticker's period must not be zero");
-    Ticker { period, timer: Mutex::new(TimerEntry::new(clock::deadline_after(period))) }
+    Ticker { period, next: Mutex::new(clock::deadline_after(period)) }
 }
 
 /// See [`tick`].
 #[derive(Debug)]
 pub struct Ticker {
     period: Duration,
-    timer: Mutex<TimerEntry>,
+    /// The moment that nobody has received yet.
+    next: Mutex<Instant>,
 }
 
 impl Ticker {
@@ -138,39 +151,63 @@ pub fn never() -> Never {
 #[derive(Debug)]
 pub struct Never(());
 
+impl Moment {
+    fn poll(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant> {
+        // Relaxed: nothing but the moment itself is received.
+        if self.received.load(Relaxed) {
+            return Poll::Pending;
+        }
+        ready!(entry.poll_expired(cx));
+        if self.received.swap(true, Relaxed) { Poll::Pending } else { Poll::Ready(self.deadline) }
+    }
+}
+
 impl Alarm for After {
-    fn poll_alarm(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let mut timer = lock(&self.timer);
-        let Some(entry) = timer.as_mut() else { return Poll::Pending };
-        std::task::ready!(entry.poll_expired(cx));
-        let moment = entry.deadline();
-        *timer = None;
-        Poll::Ready(moment)
+    fn entry(&self) -> TimerEntry {
+        TimerEntry::new(self.moment.deadline)
+    }
+
+    fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant> {
+        self.moment.poll(entry, cx)
     }
 }
 
 impl Alarm for Ticker {
-    fn poll_alarm(&self, cx: &mut Context<'_>) -> Poll<Instant> {
-        let mut timer = lock(&self.timer);
-        std::task::ready!(timer.poll_expired(cx));
-        let moment = timer.deadline();
-        let (now, mut next) = (clock::now(), clock::later(moment, self.period));
-        if next <= now {
-            next = clock::later(now, self.period);
+    fn entry(&self) -> TimerEntry {
+        TimerEntry::new(*lock(&self.next))
+    }
+
+    fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant> {
+        loop {
+            let due = *lock(&self.next);
+            if entry.deadline() != due {
+                entry.reset(due);
+            }
+            ready!(entry.poll_expired(cx));
+            let mut next = lock(&self.next);
+            // Unless another was faster.
+            if *next == due {
+                let now = clock::now();
+                *next = clock::later(due, self.period);
+                if *next <= now {
+                    *next = clock::later(now, self.period);
+                }
+                return Poll::Ready(due);
+            }
         }
-        timer.reset(next);
-        Poll::Ready(moment)
     }
 }
 
-impl Alarm for Never {
-    fn poll_alarm(&self, _: &mut Context<'_>) -> Poll<Instant> {
-        Poll::Pending
-    }
+/// Waits with an entry of its own: several may wait for one alarm, and one that goes takes nothing from the others.
+#[track_caller]
+fn wait_for(alarm: &dyn Alarm) -> Instant {
+    crate::wait::yield_if_spent();
+    let mut entry = alarm.entry();
+    crate::wait::block_on(poll_fn(|cx| alarm.poll_alarm(&mut entry, cx)))
 }
 
 macro_rules! receiver {
-    ($name:ident) => {
+    ($name:ident, |$source:ident| $wait:expr, $alarm:expr) => {
         impl $name {
             /// Waits for the moment.
             ///
@@ -181,7 +218,8 @@ macro_rules! receiver {
             /// *Nothing happened.*
             #[track_caller]
             pub fn recv(&self) -> Instant {
-                crate::wait::block_on(poll_fn(|cx| self.poll_alarm(cx)))
+                let $source = self;
+                $wait
             }
         }
 
@@ -191,21 +229,23 @@ macro_rules! receiver {
             type Case<'a> = TimerCase<'a>;
 
             fn case<'a>(source: Option<&'a Self>, slot: &'a mut Slot<Instant>, _: bool) -> TimerCase<'a> {
-                TimerCase::new(source.map(|source| source as &dyn Alarm), slot)
+                let alarm: fn(&$name) -> Option<&dyn Alarm> = $alarm;
+                TimerCase::new(source.and_then(alarm), slot)
             }
         }
     };
 }
 
-receiver!(After);
-receiver!(Ticker);
-receiver!(Never);
+receiver!(After, |after| wait_for(after), |after| Some(after));
+receiver!(Ticker, |ticker| wait_for(ticker), |ticker| Some(ticker));
+receiver!(Never, |_never| crate::wait::block_on(pending()), |_| None);
 
 /// Awaited, it gives the moment, once.
 impl Future for After {
     type Output = Instant;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
-        self.poll_alarm(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        let After { moment, entry } = &mut *self;
+        moment.poll(entry, cx)
     }
 }
