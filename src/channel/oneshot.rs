@@ -342,6 +342,7 @@ impl<T> Receiver<T> {
         into: &mut Slot<T>,
         deadline: Option<Instant>,
     ) -> Result<(), RecvTimeoutError> {
+        wait::yield_if_spent();
         match committed::complete(&mut CommittedReceive { receiver: self, into }, deadline) {
             Ok(result) => result.map_err(RecvTimeoutError::from),
             Err(DeadlinePassed) => Err(RecvTimeoutError::Timeout),

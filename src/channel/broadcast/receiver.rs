@@ -125,6 +125,7 @@ impl<T: Clone> Receiver<T> {
     /// When the time is up, and as [`recv`](Self::recv).
     #[track_caller]
     pub fn recv_deadline(&mut self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        wait::yield_if_spent();
         if let Some(received) = shared::look(self) {
             return Ok(own(received)?);
         }

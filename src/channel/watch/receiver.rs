@@ -202,9 +202,7 @@ impl<T> Receiver<T> {
     /// The next value that has not been seen.
     #[track_caller]
     fn next(&mut self, deadline: Option<Instant>) -> Result<Arc<T>, RecvTimeoutError> {
-        if deadline.is_none() {
-            wait::yield_if_spent();
-        }
+        wait::yield_if_spent();
         if let Some(result) = shared::look(self) {
             return result.map_err(RecvTimeoutError::from);
         }
