@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 /// The moves of the towers of Hanoi.
-fn hanoi(discs: u32) -> Generator<'static, Move> {
+fn hanoi(discs: u32) -> Generator<Move> {
     Generator::new(move |items| moves(discs, ['A', 'B', 'C'], items))
 }
 

@@ -1,17 +1,18 @@
-//! Coroutines by hand and generators: values, panics, drops, borrowing, nesting, and waits inside.
+//! Coroutines by hand and generators: values, panics, drops, borrowing in scopes, nesting, and waits inside.
 
 mod common;
 
-use aqueduct::generator::{Coroutine, Generator, Step, Suspender};
+use aqueduct::generator::{Coroutine, Generator, ScopedCoroutine, Step, Suspender};
 use aqueduct::sync::Notify;
-use aqueduct::{block_on, go, spawn_local, task, yield_now};
-use common::{Drops, panic_of, watchdog};
+use aqueduct::{LocalRuntime, block_on, go, spawn_local, task, yield_now};
+use common::{Drops, OnDrop, panic_of, watchdog};
 use futures::StreamExt;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 
 /// On a plain thread, in a coroutine, and inside the poll of a future.
@@ -46,13 +47,13 @@ fn a_body_borrows_and_is_borrowed_from() {
     everywhere(|| {
         let words = ["one".to_string(), "two".to_string()];
         let mut lengths = Vec::new();
-        let items = Generator::new(|items| {
+        let items = ScopedCoroutine::new(|items, ()| {
             for word in &words {
                 lengths.push(word.len());
                 items.suspend(word.as_str());
             }
         });
-        assert_eq!(items.collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(items.scope(|items| items.collect::<Vec<_>>()), ["one", "two"]);
         assert_eq!(lengths, [3, 3]);
     });
 }
@@ -62,20 +63,22 @@ fn a_dropped_body_is_unwound() {
     let _dog = watchdog!(60);
     everywhere(|| {
         let drops = Drops::new();
-        let body = |suspender: &Suspender<'_, (), ()>, ()| {
-            let _counted = drops.one();
-            suspender.suspend(());
-            unreachable!("it is not resumed");
+        let body = |drops: Drops| {
+            move |suspender: &Suspender<'_, (), ()>, ()| {
+                let _counted = drops.one();
+                suspender.suspend(());
+                unreachable!("it is not resumed");
+            }
         };
-        drop(Coroutine::<(), (), ()>::new(body));
+        drop(Coroutine::<(), (), ()>::new(body(drops.clone())));
         assert_eq!(drops.made(), 0);
-        let mut coroutine = Coroutine::new(body);
+        let mut coroutine = Coroutine::new(body(drops.clone()));
         assert_eq!(coroutine.resume(()), Step::Suspended(()));
         drop(coroutine);
         assert_eq!((drops.made(), drops.dropped()), (1, 1));
         // Also while its owner unwinds.
         let text = panic_of(|| {
-            let mut coroutine = Coroutine::new(body);
+            let mut coroutine = Coroutine::new(body(drops.clone()));
             coroutine.resume(());
             panic!("of the owner");
         });
@@ -85,12 +88,15 @@ fn a_dropped_body_is_unwound() {
 
 #[test]
 fn a_body_that_goes_on_when_dropped_is_leaked() {
-    let (drops, rounds) = (Drops::new(), Cell::new(0));
-    let mut coroutine = Coroutine::<(), (), ()>::new(|suspender, ()| {
-        let _counted = drops.one();
-        loop {
-            let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(())));
-            rounds.set(rounds.get() + 1);
+    let (drops, rounds) = (Drops::new(), Rc::new(Cell::new(0)));
+    let mut coroutine = Coroutine::<(), (), ()>::new({
+        let (drops, rounds) = (drops.clone(), rounds.clone());
+        move |suspender, ()| {
+            let _counted = drops.one();
+            loop {
+                let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(())));
+                rounds.set(rounds.get() + 1);
+            }
         }
     });
     coroutine.resume(());
@@ -120,11 +126,192 @@ fn a_panic_comes_out_of_resume() {
     });
 }
 
+// ---- scopes
+
+/// A body that has counted its frame and is suspended, and goes on to borrow.
+fn counting<'a>(drops: &'a Drops) -> ScopedCoroutine<'a, (), (), ()> {
+    ScopedCoroutine::new(|suspender, ()| {
+        let _counted = drops.one();
+        suspender.suspend(());
+        unreachable!("it is not resumed");
+    })
+}
+
+#[test]
+fn a_scope_ends_its_body_however_it_ends() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let drops = Drops::new();
+        counting(&drops).scope(|_| ());
+        drop(counting(&drops));
+        assert_eq!(drops.made(), 0);
+        let value = counting(&drops).scope(|mut coroutine| {
+            assert_eq!(coroutine.resume(()), Step::Suspended(()));
+            7
+        });
+        assert_eq!((value, drops.made(), drops.dropped()), (7, 1, 1));
+        counting(&drops).scope(|mut coroutine| {
+            coroutine.resume(());
+            let _forgotten = ManuallyDrop::new(coroutine);
+        });
+        assert_eq!(drops.dropped(), 2);
+        let text = panic_of(|| {
+            counting(&drops).scope(|mut coroutine| {
+                coroutine.resume(());
+                panic!("of the scope");
+            })
+        });
+        assert_eq!((text.as_str(), drops.dropped()), ("of the scope", 3));
+        // A body that panics instead of unwinding has ended too.
+        let text = panic_of(|| {
+            ScopedCoroutine::<(), (), ()>::new(|suspender, ()| {
+                let _counted = drops.one();
+                let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(())));
+                panic!("instead");
+            })
+            .scope(|mut coroutine| {
+                coroutine.resume(());
+            });
+        });
+        assert_eq!((text.as_str(), drops.dropped()), ("instead", 4));
+    });
+}
+
+#[test]
+fn a_scope_in_a_body_ends_with_that_body() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let drops = Drops::new();
+        let nested = |drops: Drops| {
+            Coroutine::<(), (), ()>::new(move |suspender, ()| {
+                counting(&drops).scope(|mut inner| {
+                    inner.resume(());
+                    suspender.suspend(());
+                });
+            })
+        };
+        let mut coroutine = nested(drops.clone());
+        coroutine.resume(());
+        drop(coroutine);
+        assert_eq!((drops.made(), drops.dropped()), (1, 1));
+        let mut coroutine = nested(drops.clone());
+        coroutine.resume(());
+        assert_eq!(coroutine.resume(()), Step::Finished(()));
+        assert_eq!((drops.made(), drops.dropped()), (2, 2));
+        // Its frames are forgotten, and those that they borrow from with them.
+        let mut coroutine = nested(drops.clone());
+        coroutine.resume(());
+        std::mem::forget(coroutine);
+        assert_eq!((drops.made(), drops.dropped()), (3, 2));
+    });
+}
+
+#[test]
+fn a_cancelled_task_ends_its_scopes() {
+    let _dog = watchdog!(60);
+    for waits_in_the_body in [false, true] {
+        let (drops, started) = (Drops::new(), common::Latch::new());
+        let task = go({
+            let (drops, started) = (drops.clone(), started.clone());
+            move || {
+                let coroutine = ScopedCoroutine::new(|suspender, ()| {
+                    let _counted = drops.one();
+                    if waits_in_the_body {
+                        started.open();
+                        block_on(std::future::pending())
+                    }
+                    suspender.suspend(());
+                });
+                coroutine.scope(|mut coroutine| {
+                    coroutine.resume(());
+                    started.open();
+                    block_on(std::future::pending::<()>())
+                })
+            }
+        });
+        started.block_thread();
+        task.cancel();
+        assert!(task.join().unwrap_err().is_cancelled());
+        assert_eq!((drops.made(), drops.dropped()), (1, 1));
+    }
+}
+
+/// What a body has lent to others has come back when its scope is over, whatever becomes of what is lent to the closure.
+#[test]
+fn what_a_body_borrows_is_not_used_after_its_scope() {
+    let _dog = watchdog!(60);
+    everywhere(|| {
+        let mut data = vec![1];
+        let (look, looks) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        let shared = &data;
+        let coroutine = ScopedCoroutine::<(), (), ()>::new(move |suspender, ()| {
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    looks.recv().unwrap();
+                    answer.send(shared.len()).unwrap();
+                });
+                suspender.suspend(());
+            });
+        });
+        coroutine.scope(|mut coroutine| {
+            coroutine.resume(());
+            let _forgotten = ManuallyDrop::new(coroutine);
+            look.send(()).unwrap();
+        });
+        data.push(2);
+        assert_eq!(answers.recv(), Ok(1));
+    });
+}
+
+#[test]
+fn a_scoped_coroutine_belongs_to_its_scopes_task() {
+    let _dog = watchdog!(60);
+    let drops = Drops::new();
+    counting(&drops).scope(|mut coroutine| {
+        let elsewhere = LocalRuntime::new().unwrap().block_on(async { panic_of(|| coroutine.resume(())) });
+        assert!(elsewhere.contains("another task"));
+        assert_eq!(coroutine.resume(()), Step::Suspended(()));
+    });
+    assert_eq!((drops.made(), drops.dropped()), (1, 1));
+}
+
+#[test]
+fn a_body_that_cannot_be_ended_aborts_the_process() {
+    let path = common::test_path!();
+    let swallows = |suspender: &Suspender<'_, (), ()>, ()| {
+        loop {
+            let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(())));
+        }
+    };
+    let ended = common::Child::new(path).run("it goes on", || {
+        ScopedCoroutine::<(), (), ()>::new(swallows).scope(|mut coroutine| {
+            coroutine.resume(());
+        });
+    });
+    common::child::assert_says(&ended.aborted(), &["`ScopedCoroutine` cannot be ended"]);
+    // As it unwinds, one of the values that it goes on with panics when it is dropped.
+    let ended = common::Child::new(path).run("a value panics", || {
+        let coroutine = ScopedCoroutine::new(|suspender: &Suspender<'_, (), OnDrop<fn()>>, ()| {
+            loop {
+                let value = OnDrop::new((|| panic!("dropped")) as fn());
+                let _ = catch_unwind(AssertUnwindSafe(|| suspender.suspend(value)));
+            }
+        });
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            coroutine.scope(|mut coroutine| std::mem::forget(coroutine.resume(())))
+        }));
+    });
+    common::child::assert_says(&ended.aborted(), &["dropped", "`ScopedCoroutine` cannot be ended"]);
+}
+
+// ---- nesting and waits
+
 #[test]
 fn coroutines_nest_and_keep_to_their_stacks() {
     let _dog = watchdog!(60);
     everywhere(|| {
-        fn count_down(n: u32) -> Generator<'static, u32> {
+        fn count_down(n: u32) -> Generator<u32> {
             Generator::new(move |items| {
                 items.suspend(n);
                 if n > 0 {
@@ -134,8 +321,8 @@ fn coroutines_nest_and_keep_to_their_stacks() {
         }
         assert_eq!(count_down(9).collect::<Vec<_>>(), (0..10).rev().collect::<Vec<_>>());
         let mut outer = Coroutine::<(), (), ()>::new(|outer, ()| {
-            let mut inner = Coroutine::<(), (), ()>::new(|_, ()| outer.suspend(()));
-            inner.resume(());
+            let inner = ScopedCoroutine::<(), (), ()>::new(|_, ()| outer.suspend(()));
+            inner.scope(|mut inner| inner.resume(()));
         });
         assert!(panic_of(|| outer.resume(())).contains("own-stack"));
     });
@@ -155,7 +342,7 @@ fn a_body_waits_and_its_task_is_suspended() {
                 }
             }
         });
-        let items = Generator::new(|items| {
+        let items = Generator::new(move |items| {
             for i in 0..100 {
                 notify.notify_one();
                 answer.wait();
@@ -223,7 +410,7 @@ fn parked_bodies_survive_trimming() {
         let (gate, parked) = (gate.clone(), parked.clone());
         move || {
             let frame: Vec<u64> = (0..1000).collect();
-            let sum = Generator::new(|items| {
+            let sum = Generator::new(move |items| {
                 let frame = std::hint::black_box([7_u8; 20_000]);
                 parked.open();
                 gate.wait();
@@ -248,10 +435,13 @@ fn a_cancelled_task_unwinds_the_body_it_waits_in() {
         let (drops, started) = (drops.clone(), started.clone());
         move || {
             let _outer = drops.one();
-            let mut items = Generator::<()>::new(|_| {
-                let _inner = drops.one();
-                started.open();
-                block_on(std::future::pending())
+            let mut items = Generator::<()>::new({
+                let drops = drops.clone();
+                move |_| {
+                    let _inner = drops.one();
+                    started.open();
+                    block_on(std::future::pending())
+                }
             });
             items.next();
         }

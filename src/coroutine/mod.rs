@@ -141,6 +141,11 @@ impl Coroutine {
         }
     }
 
+    /// Whether it has begun and not finished: there are frames on its stack.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.inner.started() && !self.inner.done()
+    }
+
     /// The stack of a coroutine that has finished, to run another body on.
     ///
     /// # Panics
@@ -156,8 +161,7 @@ impl Coroutine {
 
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        let suspended = self.inner.started() && !self.inner.done();
-        if !suspended {
+        if !self.is_suspended() {
             // SAFETY: dropped here and nowhere else (`into_stack`, which takes it, never comes here).
             unsafe { ManuallyDrop::drop(&mut self.inner) };
         }

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::coroutine::{Coroutine, Step, Suspender};
+use super::body::{Step, Suspender};
+use super::coroutine::Coroutine;
 use futures::Stream;
 use futures::stream::FusedStream;
 use std::fmt;
@@ -11,7 +12,8 @@ use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// An iterator written as code that yields its items. See [`Coroutine`] for stacks, tasks and drops.
+/// An iterator written as code that yields its items. See [`Coroutine`] for stacks, tasks, drops, and why it borrows nothing; an
+/// iterator that does is made with a [`ScopedCoroutine`](super::ScopedCoroutine).
 ///
 /// # Blocking
 /// `next` runs the body up to the next item, with whatever it waits for.
@@ -22,18 +24,21 @@ use std::task::{Context, Poll, ready};
 /// # Examples
 /// ```
 /// use aqueduct::generator::Generator;
+/// use std::rc::Rc;
 ///
-/// fn depth_first<'a>(tree: &'a [(u32, Vec<u32>)], node: u32) -> Generator<'a, u32> {
+/// type Tree = Rc<[Vec<usize>]>;
+///
+/// fn depth_first(tree: Tree, node: usize) -> Generator<usize> {
 ///     Generator::new(move |items| {
 ///         items.suspend(node);
-///         for child in &tree[node as usize].1 {
-///             depth_first(tree, *child).for_each(|node| items.suspend(node));
+///         for child in &tree[node] {
+///             depth_first(tree.clone(), *child).for_each(|node| items.suspend(node));
 ///         }
 ///     })
 /// }
 ///
-/// let tree = [(0, vec![1, 2]), (1, vec![3]), (2, vec![]), (3, vec![])];
-/// assert_eq!(depth_first(&tree, 0).collect::<Vec<_>>(), [0, 1, 3, 2]);
+/// let tree = Tree::from([vec![1, 2], vec![3], vec![], vec![]]);
+/// assert_eq!(depth_first(tree, 0).collect::<Vec<_>>(), [0, 1, 3, 2]);
 /// ```
 /// As a stream:
 /// ```
@@ -44,12 +49,12 @@ use std::task::{Context, Poll, ready};
 /// let sum = aqueduct::block_on(squares.stream().fold(0, |sum, n| async move { sum + n }));
 /// assert_eq!(sum, 14);
 /// ```
-pub struct Generator<'a, T> {
+pub struct Generator<T> {
     /// None: there are no more items.
-    coroutine: Option<Coroutine<'a, (), T, ()>>,
+    coroutine: Option<Coroutine<(), T, ()>>,
 }
 
-impl<'a, T: 'a> Generator<'a, T> {
+impl<T: 'static> Generator<T> {
     /// A generator of the items that `f` suspends itself with.
     ///
     /// # Panics
@@ -57,9 +62,9 @@ impl<'a, T: 'a> Generator<'a, T> {
     #[track_caller]
     pub fn new<F>(f: F) -> Self
     where
-        F: FnOnce(&Suspender<'_, (), T>) + 'a,
+        F: FnOnce(&Suspender<'_, (), T>) + 'static,
     {
-        Self::from(Coroutine::new(|suspender: &Suspender<'_, (), T>, ()| f(suspender)))
+        Self::from(Coroutine::new(move |suspender: &Suspender<'_, (), T>, ()| f(suspender)))
     }
 
     /// As [`new`](Self::new), with a stack of so many usable bytes, rounded up as by
@@ -78,24 +83,25 @@ impl<'a, T: 'a> Generator<'a, T> {
     /// ```
     pub fn with_stack_size<F>(bytes: usize, f: F) -> io::Result<Self>
     where
-        F: FnOnce(&Suspender<'_, (), T>) + 'a,
+        F: FnOnce(&Suspender<'_, (), T>) + 'static,
     {
-        Coroutine::with_stack_size(bytes, |suspender: &Suspender<'_, (), T>, ()| f(suspender)).map(Self::from)
+        Coroutine::with_stack_size(bytes, move |suspender: &Suspender<'_, (), T>, ()| f(suspender))
+            .map(Self::from)
     }
 
     /// The items as a stream, which is always ready: what the body waits for suspends the task that polls it.
-    pub fn stream(self) -> GeneratorStream<'a, T> {
+    pub fn stream(self) -> GeneratorStream<T> {
         GeneratorStream { items: self }
     }
 }
 
-impl<'a, T: 'a> From<Coroutine<'a, (), T, ()>> for Generator<'a, T> {
-    fn from(coroutine: Coroutine<'a, (), T, ()>) -> Self {
+impl<T> From<Coroutine<(), T, ()>> for Generator<T> {
+    fn from(coroutine: Coroutine<(), T, ()>) -> Self {
         Self { coroutine: (!coroutine.is_finished()).then_some(coroutine) }
     }
 }
 
-impl<T> Iterator for Generator<'_, T> {
+impl<T> Iterator for Generator<T> {
     type Item = T;
 
     #[track_caller]
@@ -112,9 +118,9 @@ impl<T> Iterator for Generator<'_, T> {
     }
 }
 
-impl<T> FusedIterator for Generator<'_, T> {}
+impl<T> FusedIterator for Generator<T> {}
 
-impl<T> fmt::Debug for Generator<'_, T> {
+impl<T> fmt::Debug for Generator<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generator").field("finished", &self.coroutine.is_none()).finish()
     }
@@ -126,11 +132,11 @@ impl<T> fmt::Debug for Generator<'_, T> {
 /// Dropping a future that waits for the next item: *nothing happened*.
 #[derive(Debug)]
 #[must_use = "streams do nothing unless they are polled"]
-pub struct GeneratorStream<'a, T> {
-    items: Generator<'a, T>,
+pub struct GeneratorStream<T> {
+    items: Generator<T>,
 }
 
-impl<T> Stream for GeneratorStream<'_, T> {
+impl<T> Stream for GeneratorStream<T> {
     type Item = T;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
@@ -139,7 +145,7 @@ impl<T> Stream for GeneratorStream<'_, T> {
     }
 }
 
-impl<T> FusedStream for GeneratorStream<'_, T> {
+impl<T> FusedStream for GeneratorStream<T> {
     fn is_terminated(&self) -> bool {
         self.items.coroutine.is_none()
     }
