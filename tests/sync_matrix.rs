@@ -8,7 +8,7 @@ use aqueduct::sync::{
 };
 use aqueduct::time;
 use common::party::{PARTIES, pairs};
-use common::watchdog;
+use common::{panic_of, watchdog};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -172,6 +172,28 @@ fn permits_can_be_added_removed_and_forgotten() {
     owned.forget();
     assert_eq!(semaphore.available(), 0);
     assert!(semaphore.try_acquire_owned().is_err());
+}
+
+/// Those that are out count: so what is given back always fits.
+#[test]
+fn permits_are_never_more_than_there_can_be() {
+    let semaphore = Arc::new(Semaphore::new(0));
+    semaphore.add(Semaphore::MAX_PERMITS);
+    let all = semaphore.acquire_many(Semaphore::MAX_PERMITS).unwrap();
+    for count in [1, Semaphore::MAX_PERMITS, usize::MAX] {
+        assert!(panic_of(|| semaphore.add(count)).contains("so many permits"));
+    }
+    assert_eq!(semaphore.available(), 0);
+    drop(all);
+    assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
+    assert!(panic_of(|| semaphore.add(1)).contains("so many permits"));
+    // What is taken away or forgotten makes room.
+    semaphore.acquire_many(3).unwrap().forget();
+    semaphore.acquire_owned().unwrap().forget();
+    assert_eq!(semaphore.remove(2), 2);
+    semaphore.add(6);
+    assert!(panic_of(|| semaphore.add(1)).contains("so many permits"));
+    assert_eq!(semaphore.available(), Semaphore::MAX_PERMITS);
 }
 
 #[test]

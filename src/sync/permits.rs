@@ -9,6 +9,8 @@
 //! # Invariants
 //! - `crowded-while-waiting`: `CROWDED` is set while anybody stands in line, and is set and cleared under the monitor's lock
 //!   only; it may stay set for a while after the last has left. While it is set, permits are taken and given back under the lock.
+//! - `all-fit`: there are never more than [`MAX`] permits, free and out together, and so many fit into the word: to give back those
+//!   that are out needs no check.
 //!
 //! # Protocol
 //! Who finds enough permits, and neither bit, takes them with one compare-exchange; who gives back and finds the line clear does
@@ -33,9 +35,12 @@ const CROWDED: usize = 1;
 const CLOSED: usize = 2;
 const FREE_SHIFT: u32 = 2;
 
-/// The rule; what it counts is in the [`Word`].
+/// The rule; what is free is in the [`Word`].
 #[derive(Debug)]
-pub(super) struct Permits;
+pub(super) struct Permits {
+    /// How many there are, free and out.
+    total: usize,
+}
 
 /// Permits that are free, and who may take them how.
 pub(super) struct Word(AtomicUsize);
@@ -62,7 +67,7 @@ impl Wanted {
 #[derive(Debug)]
 pub(super) struct Overflow;
 
-/// The most permits there can be.
+/// The most permits there can be, free and out together.
 pub(super) const MAX: usize = usize::MAX >> 3;
 
 /// What a look under the lock does when there are too few.
@@ -177,7 +182,7 @@ impl Monitor<Permits> {
     const_fn! {
         /// So many permits, all free.
         pub(super) const fn of_permits(free: usize) -> Self {
-            Self::sharing(Permits, Word::new(free))
+            Self::sharing(Permits { total: free }, Word::new(free))
         }
     }
 
@@ -201,19 +206,28 @@ impl Monitor<Permits> {
 
     /// Adds permits that were not there before.
     pub(super) fn add(&self, count: usize) -> Result<(), Overflow> {
-        self.change(|_, _| {
-            let sum = |word: usize| (word >> FREE_SHIFT).checked_add(count).filter(|free| *free <= MAX);
-            let added = self.shared().update(|word| sum(word).map(|_| word + (count << FREE_SHIFT)));
-            added.map(|_| ()).ok_or(Overflow)
+        self.change(|rule, _| {
+            rule.total = rule.total.checked_add(count).filter(|total| *total <= MAX).ok_or(Overflow)?;
+            // `all-fit`. Release as in `give_back`.
+            self.shared().0.fetch_add(count << FREE_SHIFT, Release);
+            Ok(())
         })
     }
 
     /// Takes up to `count` of the free ones away; how many it was.
     pub(super) fn remove(&self, count: usize) -> usize {
-        self.change(|_, _| {
+        self.change(|rule, _| {
             let removed = |word: usize| count.min(word >> FREE_SHIFT);
-            self.shared().update(|word| Some(word - (removed(word) << FREE_SHIFT))).map_or(0, removed)
+            let word = self.shared().update(|word| Some(word - (removed(word) << FREE_SHIFT)));
+            let removed = word.map_or(0, removed);
+            rule.total -= removed;
+            removed
         })
+    }
+
+    /// Takes permits away that are out, and will not be given back.
+    pub(super) fn write_off(&self, count: usize) {
+        self.change(|rule, _| rule.total -= count);
     }
 
     pub(super) fn free(&self) -> usize {

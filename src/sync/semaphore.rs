@@ -57,7 +57,7 @@ pub struct Semaphore {
 }
 
 impl Semaphore {
-    /// The most permits that a semaphore can have.
+    /// The most permits that a semaphore can have, those that are free and those that are out.
     pub const MAX_PERMITS: usize = MAX;
 
     const_fn! {
@@ -239,7 +239,7 @@ impl Semaphore {
     /// Adds permits, and wakes whom that helps.
     ///
     /// # Panics
-    /// When it would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// When it would be more than [`MAX_PERMITS`](Self::MAX_PERMITS); then none is added.
     #[track_caller]
     pub fn add(&self, count: usize) {
         if let Err(Overflow) = self.permits.add(count) {
@@ -315,6 +315,7 @@ impl Permit<'_> {
 
     /// Never gives it back: the semaphore has so many permits less from now on.
     pub fn forget(self) {
+        self.semaphore.permits.write_off(self.count);
         mem::forget(self);
     }
 }
@@ -342,7 +343,7 @@ impl OwnedPermit {
 
     /// Never gives it back: the semaphore has so many permits less from now on.
     pub fn forget(mut self) {
-        self.count = 0;
+        self.semaphore.permits.write_off(mem::take(&mut self.count));
     }
 }
 
