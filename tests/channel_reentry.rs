@@ -4,6 +4,7 @@
 mod common;
 
 use aqueduct::channel::{self, Receiver, Sender, broadcast, oneshot, watch};
+use common::{Counted, Drops, panic_of};
 use futures::{FutureExt, SinkExt, StreamExt};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -194,6 +195,32 @@ fn destructors_of_messages_may_use_the_channel() {
                 _ => drop((rx.close(), rx.try_recv())),
             }
         }
+    }
+}
+
+/// Those of the messages behind it run all the same.
+#[test]
+fn a_destructor_that_panics_in_an_abandoned_queue() {
+    struct Message {
+        _counted: Counted,
+        is_bad: bool,
+    }
+    impl Drop for Message {
+        fn drop(&mut self) {
+            assert!(!self.is_bad, "of a message");
+        }
+    }
+    for bad in 0..6 {
+        let drops = Drops::new();
+        let message = |is_bad| Message { _counted: drops.one(), is_bad };
+        let (tx, rx) = channel::unbounded();
+        // The queue has places for eight at first, and has gone round.
+        (0..5).for_each(|_| tx.send(message(false)).ok().unwrap());
+        (0..5).for_each(|_| drop(rx.recv().unwrap()));
+        (0..6).for_each(|i| tx.send(message(i == bad)).ok().unwrap());
+        assert_eq!(panic_of(|| drop(rx)), "of a message");
+        assert_eq!((drops.made(), drops.dropped()), (11, 11));
+        assert!(tx.is_closed());
     }
 }
 

@@ -128,12 +128,25 @@ impl<T> Ring<T> {
 
 impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
-        // A destructor that panics leaks what is behind it.
-        for behind in 0..mem::take(&mut self.len) {
-            let at = self.index(behind);
-            // SAFETY: `len-are-alive`; no place is used again.
-            unsafe { self.buffer[at].assume_init_drop() };
-        }
+        let len = mem::take(&mut self.len);
+        let until_end = len.min(self.buffer.len() - self.first);
+        let places: *mut T = self.buffer.as_mut_ptr().cast();
+        // SAFETY: within the buffer.
+        let first = ptr::slice_from_raw_parts_mut(unsafe { places.add(self.first) }, until_end);
+        let wrapped = ptr::slice_from_raw_parts_mut(places, len - until_end);
+        let rest = DropInPlace(wrapped);
+        drop(DropInPlace(first));
+        drop(rest);
+    }
+}
+
+/// Drops messages of a ring that goes: those behind one whose destructor panics too.
+struct DropInPlace<T>(*mut [T]);
+
+impl<T> Drop for DropInPlace<T> {
+    fn drop(&mut self) {
+        // SAFETY: `len-are-alive`, and the ring has none any more: nobody else drops them.
+        unsafe { ptr::drop_in_place(self.0) };
     }
 }
 
