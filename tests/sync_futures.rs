@@ -4,6 +4,7 @@
 mod common;
 mod sync_common;
 
+use aqueduct::go;
 use aqueduct::sync::{
     Barrier, CancellationToken, Condvar, Mutex, Notify, OnceCell, RwLock, Semaphore, WaitGroup,
 };
@@ -305,6 +306,19 @@ fn a_dropped_token_child_is_forgotten() {
     assert_eq!(ready(waiting).to_string(), "cancelled");
     assert!(root.child().is_cancelled());
     assert!(!CancellationToken::new().guard().disarm().is_cancelled());
+}
+
+/// On a coroutine's stack, and deeper than recursion could go there.
+#[test]
+fn a_long_line_of_tokens_is_dropped() {
+    let leaf = || (0..200_000).fold(CancellationToken::new(), |token, _| token.child());
+    go(move || drop(leaf())).join().unwrap();
+    // Who holds one in the middle keeps those above it.
+    let root = CancellationToken::new();
+    let middle = (0..1000).fold(root.child(), |token, _| token.child());
+    drop((0..1000).fold(middle.child(), |token, _| token.child()));
+    root.cancel();
+    assert!(middle.is_cancelled());
 }
 
 /// What moves between threads, and what does not.

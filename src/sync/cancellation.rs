@@ -328,14 +328,23 @@ impl Node {
         // Dropped outside the lock: it may be the last of its kind.
         drop(late);
     }
+
+    /// Leaves its parent, which it returns.
+    fn leave(&mut self) -> Option<Arc<Node>> {
+        let (parent, place) = self.parent.take()?;
+        if let Some(siblings) = &mut *lock(&parent.children) {
+            siblings.remove(place);
+        }
+        Some(parent)
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some((parent, place)) = &self.parent
-            && let Some(siblings) = &mut *lock(&parent.children)
-        {
-            siblings.remove(*place);
+        // In a loop: ancestors of which this was the last handle go too, and a line of them may be long.
+        let mut next = self.leave();
+        while let Some(parent) = next {
+            next = Arc::into_inner(parent).and_then(|mut parent| parent.leave());
         }
     }
 }
