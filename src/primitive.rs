@@ -105,25 +105,37 @@ pub(crate) fn prefetch(address: *const u8) {
 }
 
 /// Wakes all, though some of the wakers (which are not ours to know) panic; the first panic goes on afterwards.
-#[cfg(not(any(loom, shuttle)))]
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = std::task::Waker>) {
-    let mut first = None;
+    let mut panics = FirstPanic::new();
     for waker in wakers {
-        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake())) {
-            match first {
-                None => first = Some(panic),
+        panics.keep(|| waker.wake());
+    }
+    panics.rethrow();
+}
+
+/// The first panic of several steps that are made all the same.
+#[derive(Debug)]
+#[must_use = "it is to go on"]
+pub(crate) struct FirstPanic(Option<Box<dyn std::any::Any + Send>>);
+
+impl FirstPanic {
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn keep(&mut self, step: impl FnOnce()) {
+        if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)) {
+            match &self.0 {
+                None => self.0 = Some(payload),
                 // The destructor of a payload may throw as well: forgotten.
-                Some(_) => std::mem::forget(panic),
+                Some(_) => std::mem::forget(payload),
             }
         }
     }
-    if let Some(panic) = first {
-        std::panic::resume_unwind(panic);
-    }
-}
 
-/// As above, where a panic ends the model.
-#[cfg(any(loom, shuttle))]
-pub(crate) fn wake_all(wakers: impl IntoIterator<Item = std::task::Waker>) {
-    wakers.into_iter().for_each(std::task::Waker::wake);
+    pub(crate) fn rethrow(self) {
+        if let Some(payload) = self.0 {
+            std::panic::resume_unwind(payload);
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod common;
 use aqueduct::executor::{Executor, LocalExecutor};
 use aqueduct::select::Select;
 use aqueduct::{LocalRuntime, Wait, channel, select_async, sync, time, yield_now};
-use common::{Drops, Latch, OnDrop, Rng, lock, watchdog};
+use common::{Drops, Latch, OnDrop, Rng, lock, panic_of, watchdog};
 use futures::task::AtomicWaker;
 use futures_test::future::FutureTestExt;
 use futures_test::stream::StreamTestExt;
@@ -682,4 +682,55 @@ fn a_waker_that_comes_back() {
     executor.spawn(ready(())).detach();
     while executor.try_tick() {}
     assert_eq!(ran.load(SeqCst), 1);
+}
+
+/// Of four that wait for the same, two have wakers that panic: the others are woken, and one panic goes on.
+#[test]
+fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("of a waker");
+        }
+    }
+    fn check<F: Future, R>(name: &str, mut wait: impl FnMut() -> F, event: impl FnOnce() -> R) {
+        let (one, one_count) = new_count_waker();
+        let (other, other_count) = new_count_waker();
+        let wakers = [Arc::new(Panics).into(), one, Arc::new(Panics).into(), other];
+        let mut waiting = wakers.map(|waker: Waker| {
+            let mut future = Box::pin(wait());
+            assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "{name}");
+            future
+        });
+        assert_eq!(panic_of(event), "of a waker", "{name}");
+        assert_eq!((one_count.get(), other_count.get()), (1, 1), "{name}");
+        for future in &mut waiting {
+            assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready(), "{name}");
+        }
+    }
+    let (tx, rx) = channel::unbounded::<()>();
+    check("a channel is closed", || rx.recv_async(), || tx.close());
+    let (tx, rx) = channel::watch::channel(0);
+    let changed = || {
+        let mut rx = rx.clone();
+        async move { rx.changed_async().await }
+    };
+    check("a watched value changes", changed, || tx.send(1));
+    let (tx, rx) = channel::broadcast::channel::<()>(1);
+    let received = || {
+        let mut rx = rx.clone();
+        async move { rx.recv_async().await }
+    };
+    check("a message is broadcast", received, || tx.send(()));
+    let semaphore = sync::Semaphore::new(0);
+    let acquired = || async { semaphore.acquire_async().await.unwrap().forget() };
+    check("permits are added", acquired, || semaphore.add(4));
+    let notify = sync::Notify::new();
+    check("all are notified", || notify.wait_async(), || notify.notify_all());
+    let token = sync::CancellationToken::new();
+    let cancelled = || {
+        let child = token.child();
+        async move { child.cancelled_async().await }
+    };
+    check("a tree of tokens is cancelled", cancelled, || token.cancel());
 }

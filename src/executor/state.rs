@@ -11,7 +11,7 @@
 
 use crate::executor::body::{self, Header, Runnable};
 use crate::executor::sleepers::Sleepers;
-use crate::primitive::lock;
+use crate::primitive::{lock, wake_all};
 use concurrent_queue::ConcurrentQueue;
 use slab::Slab;
 use std::fmt;
@@ -51,7 +51,7 @@ impl State {
         // Relaxed would do: the runs that read it follow on this thread.
         self.closed.store(true, Release);
         let wakers: Vec<Waker> = lock(&self.live).iter().map(|(_, waker)| waker.clone()).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
         loop {
             if let Some(runnable) = self.pop() {
                 body::run(runnable);

@@ -74,7 +74,7 @@ use std::mem;
 /// let mut leaked = None;
 /// ScopedCoroutine::<(), (), ()>::new(|_, ()| ()).scope(|coroutine| leaked = Some(coroutine));
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0521
 /// # use aqueduct::generator::ScopedCoroutine;
 /// ScopedCoroutine::<(), (), ()>::new(|_, ()| ()).scope(|mut one| {
 ///     ScopedCoroutine::<(), (), ()>::new(|_, ()| ()).scope(|mut other| std::mem::swap(&mut one, &mut other));

@@ -4,7 +4,7 @@
 
 use super::monitor::{Enrolment, Hold, Monitor, Rule};
 use crate::channel::slot::Slot;
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{FirstPanic, Mutex, lock};
 use crate::reactor::TimerEntry;
 use crate::select::{FutureCase, Receive};
 use crate::time::{Elapsed, deadline_after};
@@ -309,14 +309,16 @@ impl Node {
         self.verdict.look(|verdict| verdict.cause.clone()).expect("it was cancelled just now")
     }
 
-    /// Cancels this node, then its descendants.
+    /// Cancels this node, then its descendants, also when somebody's waker panics.
     fn cancel_tree(self: Arc<Self>, cause: &Cause) {
+        let mut panics = FirstPanic::new();
         let mut next = vec![self];
         while let Some(node) = next.pop() {
-            node.cancel_alone(cause);
+            panics.keep(|| node.cancel_alone(cause));
             let children = lock(&node.children).take();
             next.extend(children.iter().flatten().filter_map(|(_, child)| child.upgrade()));
         }
+        panics.rethrow();
     }
 
     fn cancel_alone(&self, cause: &Cause) {

@@ -35,11 +35,12 @@
 //! Enrolling leans on `linked-is-alive` (see `wait::queue`): an [`Enrolment`] is pinned, and its drop withdraws it. Slots are
 //! touched under the lock, or by the owner of a waiter that is out or done.
 
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{Mutex, lock, wake_all};
 use crate::wait::committed::{Committed, DeadlinePassed, complete};
 use crate::wait::poll_budget;
 use crate::wait::queue::{Completion, Notification, WaitQueue, Waiter, WaiterState};
 use std::fmt;
+use std::iter;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -215,16 +216,25 @@ impl<R: Rule> Monitor<R> {
     }
 
     /// Wakes, and serves the front for as long as it can be.
-    fn follow_up(&self, mut served: Served) {
-        loop {
-            if let Some(waker) = served.waker {
-                waker.wake();
-            }
-            if !served.more {
-                return;
-            }
-            served = lock(&self.inner).serve_one(&self.shared);
+    fn follow_up(&self, served: Served) {
+        if served.more {
+            return self.serve_on(served);
         }
+        if let Some(waker) = served.waker {
+            waker.wake();
+        }
+    }
+
+    /// The next is served when the one before has been woken, and all the same if that panicked (`somebody-serves`).
+    #[cold]
+    fn serve_on(&self, served: Served) {
+        let Served { mut waker, mut more } = served;
+        wake_all(iter::from_fn(|| {
+            while waker.is_none() && more {
+                Served { waker, more } = lock(&self.inner).serve_one(&self.shared);
+            }
+            waker.take()
+        }));
     }
 
     /// Grants the request now or not at all.

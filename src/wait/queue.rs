@@ -24,6 +24,7 @@
 //!   in its `Drop`; both are pinned).
 //! - `claimed-once`: a waiter of a select is completed only by a peer that has won the select's claim word.
 //! - `wake-after-unlock`: wakers are moved out under the lock and called, or dropped, after it. They are cloned before it.
+//! - `all-are-woken`: whoever is told to look has its waker called, also when that of another panics.
 //!
 //! # Committed and revocable
 //! A *committed* waiter lies in a frame of our own `recv`, `send` or `select!` and cannot be dropped by anybody else: a peer may
@@ -33,10 +34,11 @@
 
 use crate::primitive::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::primitive::atomic::{AtomicU16, AtomicUsize};
-use crate::primitive::{Cell, UnsafeCell};
+use crate::primitive::{Cell, UnsafeCell, wake_all};
 use std::fmt;
+use std::iter;
 use std::marker::PhantomPinned;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::ptr;
 use std::task::Waker;
 
@@ -492,9 +494,10 @@ pub(crate) fn waking<R>(f: impl FnOnce(&mut WakeList) -> R) -> R {
     let mut wakes = ManuallyDrop::new(WakeList::new());
     let result = f(&mut wakes);
     if let Some(first) = wakes.first.take() {
-        first.wake();
         if wakes.rest.capacity() > 0 {
-            wake_rest(ManuallyDrop::into_inner(wakes));
+            wake_several(first, mem::take(&mut wakes.rest));
+        } else {
+            first.wake();
         }
     }
     result
@@ -502,16 +505,17 @@ pub(crate) fn waking<R>(f: impl FnOnce(&mut WakeList) -> R) -> R {
 
 #[cold]
 #[inline(never)]
-fn wake_rest(mut wakes: WakeList) {
-    wakes.rest.drain(..).for_each(Waker::wake);
+fn wake_several(first: Waker, rest: Vec<Waker>) {
+    wake_all(iter::once(first).chain(rest));
 }
 
 impl Drop for WakeList {
     #[inline]
     fn drop(&mut self) {
-        if let Some(waker) = self.first.take() {
-            waker.wake();
-            self.rest.drain(..).for_each(Waker::wake);
+        match self.first.take() {
+            Some(first) if self.rest.is_empty() => first.wake(),
+            Some(first) => wake_several(first, mem::take(&mut self.rest)),
+            None => {}
         }
     }
 }
