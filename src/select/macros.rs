@@ -46,6 +46,8 @@
 /// - If several cases can happen, one is chosen at random. With `biased;` in front the first of them is.
 /// - Bodies are blocks or expressions and may `break`, `continue`, `return` and use `?`.
 /// - `a<-1` is a send; write `a < -1` for the comparison.
+/// - Ten cases of any kind, and a dozen of most, are within rustc's recursion limit of 128. For more, raise it at the head of the crate
+///   (`#![recursion_limit = "256"]` is enough for two dozen), or use a [`Select`](crate::select::Select), which takes any number.
 ///
 /// # What happens to the others
 /// Exactly one case takes effect. Channel, timer and join cases that lose are as if never tried. The message of a plain `tx <- value`
