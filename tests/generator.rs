@@ -305,6 +305,42 @@ fn a_body_that_cannot_be_ended_aborts_the_process() {
     common::child::assert_says(&ended.aborted(), &["dropped", "`ScopedCoroutine` cannot be ended"]);
 }
 
+// ---- unwinding
+
+#[test]
+fn a_body_that_unwinds_is_not_suspended() {
+    let path = common::test_path!();
+    let suspends_as_it_unwinds = |suspender: &Suspender<'_, (), ()>, ()| {
+        let _suspend = OnDrop::new(|| suspender.suspend(()));
+        panic!("of the body");
+    };
+    let ended = common::Child::new(path).run("", || {
+        Coroutine::<(), (), ()>::new(suspends_as_it_unwinds).resume(());
+    });
+    common::child::assert_says(&ended.aborted(), &["of the body", "while it unwinds"]);
+    if common::child::is_child() {
+        return;
+    }
+    // Others are, when a destructor resumes them.
+    let text = panic_of(|| {
+        let _iterate = OnDrop::new(|| {
+            let items = Generator::new(|items| (0..4).for_each(|i| items.suspend(i)));
+            assert_eq!(items.sum::<i32>(), 6);
+        });
+        panic!("of the owner");
+    });
+    assert_eq!((text.as_str(), std::thread::panicking()), ("of the owner", false));
+    // The two together are not told apart, as documented.
+    let mut coroutine = Coroutine::<(), (), ()>::new(suspends_as_it_unwinds);
+    let text = panic_of(|| {
+        let _resume = OnDrop::new(|| assert_eq!(coroutine.resume(()), Step::Suspended(())));
+        panic!("of the owner");
+    });
+    assert_eq!((text.as_str(), std::thread::panicking()), ("of the owner", true));
+    assert_eq!(panic_of(|| coroutine.resume(())), "of the body");
+    assert!(!std::thread::panicking());
+}
+
 // ---- nesting and waits
 
 #[test]
