@@ -6,6 +6,7 @@
 
 pub(crate) mod child;
 pub(crate) mod life;
+pub(crate) mod model;
 pub(crate) mod party;
 pub(crate) mod proc;
 
