@@ -64,15 +64,19 @@ impl<F: Future> Case for FutureCase<'_, F> {
 
 /// A timer of [`time::after`](crate::time::after) and its like.
 pub struct TimerCase<'a> {
-    /// With an entry of the case's own: several may wait for one timer.
-    alarm: Option<(&'a dyn Alarm, TimerEntry)>,
+    alarm: Option<&'a dyn Alarm>,
+    /// The case's own, from its first try on: several may wait for one timer.
+    entry: Option<TimerEntry>,
     fired: &'a mut Slot<Instant>,
 }
 
 /// What a timer case polls.
 pub(crate) trait Alarm: Sync {
-    /// What one who waits registers.
-    fn entry(&self) -> TimerEntry;
+    /// What one who waits registers, and nobody else has.
+    fn take_entry(&self) -> TimerEntry;
+
+    /// The wait is over.
+    fn put_back(&self, entry: TimerEntry);
 
     /// Ready with the moment for which it was set.
     fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant>;
@@ -80,7 +84,7 @@ pub(crate) trait Alarm: Sync {
 
 impl<'a> TimerCase<'a> {
     pub(crate) fn new(alarm: Option<&'a dyn Alarm>, fired: &'a mut Slot<Instant>) -> Self {
-        Self { alarm: alarm.map(|alarm| (alarm, alarm.entry())), fired }
+        Self { alarm, entry: None, fired }
     }
 }
 
@@ -90,13 +94,22 @@ impl Case for TimerCase<'_> {
     }
 
     fn try_now(mut self: Pin<&mut Self>, cx: &mut Context<'_>, _: Patience) -> bool {
-        let Some((alarm, entry)) = &mut self.alarm else { return false };
+        let Some(alarm) = self.alarm else { return false };
+        let entry = self.entry.get_or_insert_with(|| alarm.take_entry());
         match alarm.poll_alarm(entry, cx) {
             Poll::Ready(moment) => {
                 self.fired.fill(moment);
                 true
             }
             Poll::Pending => false,
+        }
+    }
+}
+
+impl Drop for TimerCase<'_> {
+    fn drop(&mut self) {
+        if let (Some(alarm), Some(entry)) = (self.alarm, self.entry.take()) {
+            alarm.put_back(entry);
         }
     }
 }

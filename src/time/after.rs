@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 #[must_use]
 pub fn after(delay: Duration) -> After {
     let deadline = clock::deadline_after(delay);
-    After { moment: Moment { deadline, received: AtomicBool::new(false) }, entry: TimerEntry::new(deadline) }
+    let moment = Moment { deadline, received: AtomicBool::new(false) };
+    After { moment, entry: TimerEntry::new(deadline), idle: Mutex::new(None) }
 }
 
 /// See [`after()`].
@@ -42,7 +43,12 @@ pub struct After {
     moment: Moment,
     /// Of who awaits it.
     entry: TimerEntry,
+    idle: Idle,
 }
+
+/// The entry of a wait that is over, registered still, for the next one: a loop that selects on a timer registers it once. (It would
+/// wake in vain, at most once, whoever waited last.)
+type Idle = Mutex<Option<TimerEntry>>;
 
 /// A moment that is received once.
 #[derive(Debug)]
@@ -76,7 +82,7 @@ struct Moment {
 #[track_caller]
 pub fn tick(period: Duration) -> Ticker {
     assert!(!period.is_zero(), "a ticker's period must not be zero");
-    Ticker { period, next: Mutex::new(clock::deadline_after(period)) }
+    Ticker { period, next: Mutex::new(clock::deadline_after(period)), idle: Mutex::new(None) }
 }
 
 /// See [`tick`].
@@ -85,6 +91,7 @@ pub struct Ticker {
     period: Duration,
     /// The moment that nobody has received yet.
     next: Mutex<Instant>,
+    idle: Idle,
 }
 
 impl Ticker {
@@ -163,8 +170,13 @@ impl Moment {
 }
 
 impl Alarm for After {
-    fn entry(&self) -> TimerEntry {
-        TimerEntry::new(self.moment.deadline)
+    fn take_entry(&self) -> TimerEntry {
+        lock(&self.idle).take().unwrap_or_else(|| TimerEntry::new(self.moment.deadline))
+    }
+
+    fn put_back(&self, entry: TimerEntry) {
+        let before = lock(&self.idle).replace(entry);
+        drop(before);
     }
 
     fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant> {
@@ -173,8 +185,13 @@ impl Alarm for After {
 }
 
 impl Alarm for Ticker {
-    fn entry(&self) -> TimerEntry {
-        TimerEntry::new(*lock(&self.next))
+    fn take_entry(&self) -> TimerEntry {
+        lock(&self.idle).take().unwrap_or_else(|| TimerEntry::new(*lock(&self.next)))
+    }
+
+    fn put_back(&self, entry: TimerEntry) {
+        let before = lock(&self.idle).replace(entry);
+        drop(before);
     }
 
     fn poll_alarm(&self, entry: &mut TimerEntry, cx: &mut Context<'_>) -> Poll<Instant> {
@@ -202,8 +219,10 @@ impl Alarm for Ticker {
 #[track_caller]
 fn wait_for(alarm: &dyn Alarm) -> Instant {
     crate::wait::yield_if_spent();
-    let mut entry = alarm.entry();
-    crate::wait::block_on(poll_fn(|cx| alarm.poll_alarm(&mut entry, cx)))
+    let mut entry = alarm.take_entry();
+    let moment = crate::wait::block_on(poll_fn(|cx| alarm.poll_alarm(&mut entry, cx)));
+    alarm.put_back(entry);
+    moment
 }
 
 macro_rules! receiver {
@@ -245,7 +264,7 @@ impl Future for After {
     type Output = Instant;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
-        let After { moment, entry } = &mut *self;
+        let After { moment, entry, .. } = &mut *self;
         moment.poll(entry, cx)
     }
 }
