@@ -168,3 +168,17 @@ fn a_regular_file_is_read_but_cannot_be_waited_for() {
         assert_eq!(file.readable().wait().unwrap_err().kind(), ErrorKind::Unsupported);
     });
 }
+
+#[test]
+fn a_second_wrapper_of_one_descriptor_is_told_what_to_do() {
+    let runtime = aqueduct::LocalRuntime::new().unwrap();
+    let (one, _other) = UnixStream::pair().unwrap();
+    let one = std::sync::Arc::new(one);
+    let (first, second) = (Io::new(one.clone()).unwrap(), Io::new(one).unwrap());
+    runtime.block_on(async {
+        first.writable().await.unwrap();
+        let error = second.writable().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert!(error.to_string().contains("by reference"), "{error}");
+    });
+}

@@ -71,6 +71,9 @@ impl<T: AsFd> Io<T> {
     /// Wraps `io` and makes its descriptor non-blocking. Registers nothing yet: that is done by the first
     /// wait.
     ///
+    /// One descriptor is for one `Io`: two tasks that use it share the `Io` by reference. Of two `Io`s of the same descriptor (an
+    /// `Arc` in each), one's wait may fail with [`io::ErrorKind::AlreadyExists`].
+    ///
     /// # Errors
     /// When the descriptor cannot be made non-blocking.
     pub fn new(io: T) -> io::Result<Self> {

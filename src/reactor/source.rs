@@ -433,6 +433,10 @@ fn explain(error: io::Error) -> io::Error {
             io::ErrorKind::QuotaExceeded,
             "too many descriptors are waited for: raise /proc/sys/fs/epoll/max_user_watches",
         ),
+        Some(libc::EEXIST) => io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "another source waits for this very descriptor: share one `Io` by reference, or duplicate the descriptor",
+        ),
         _ => error,
     }
 }

@@ -71,7 +71,8 @@ pub(crate) fn drop_hooks(task: &Header) {
 ///
 /// It is how state that belongs to a piece of code, but lies in a thread-local, is carried over waits: `before` takes it out,
 /// `after` puts it back. Hooks nest: `before` runs from the innermost outwards, `after` from the outermost inwards. A future's
-/// `.await` is not a wait in this sense: hooks run when a *synchronous* wait suspends the task.
+/// `.await` is not a wait in this sense: hooks run when a *synchronous* wait suspends the task. Nor is it one when a
+/// [generator](crate::generator)'s body suspends itself: what a hook made there carries stays set for whoever has resumed the body.
 ///
 /// Off the workers the guard does nothing: a wait there blocks the thread, and nothing else runs on it.
 ///

@@ -84,6 +84,9 @@ impl Entered {
 /// # Panics
 /// When the background runtime has to be started and cannot be; with what `f` throws.
 ///
+/// The body of a generator must not suspend itself inside: the context would stay behind, and tokio panics when contexts are left
+/// in another order than they were entered.
+///
 /// # Examples
 /// ```
 /// use aqueduct::prelude::*;
