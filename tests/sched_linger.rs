@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ROUND_TRIPS: u64 = 1_000;
 
@@ -59,14 +59,38 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-// One test: it counts what the whole process does. Others may use the cores meanwhile, so one of twenty times is enough.
+/// What all processes of the machine have used.
+fn time_of_all() -> Duration {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let all = stat.lines().next().unwrap().split_whitespace().skip(1);
+    let ticks: Vec<u64> = all.map(|field| field.parse().unwrap()).collect();
+    // All but idle and waiting for disks. A tick is 10 ms.
+    Duration::from_millis(10 * (ticks[..3].iter().sum::<u64>() + ticks[5..8].iter().sum::<u64>()))
+}
+
+/// Tries again while others use the cores. Who has to share a core does not wait awake: where others use more than half of one, nothing
+/// can be told.
+fn sooner_or_later(what: &str, mut so: impl FnMut() -> bool) {
+    const LONGEST: Duration = Duration::from_secs(20);
+    let (begun, all, own) = (Instant::now(), time_of_all(), cpu_time());
+    while begun.elapsed() < LONGEST {
+        if so() {
+            return;
+        }
+    }
+    let others = (time_of_all() - all).saturating_sub(cpu_time() - own);
+    assert!(others > LONGEST / 2, "{what}, every time");
+    println!("not told: others have used {others:?} meanwhile");
+}
+
+// One test: it counts what the whole process does.
 #[test]
 fn workers_wait_awake_for_each_other_while_they_talk_and_sleep_afterwards() {
     if std::thread::available_parallelism().map_or(1, |cores| cores.get()) < 2 {
         // Whoever waited awake would keep the other from its core.
         return;
     }
-    let dog = watchdog!(60);
+    let dog = watchdog!(90);
     let (here, there, both) = (common::runtime(1), common::runtime(1), common::runtime(2));
     for runtime in [&here, &there, &both] {
         dog.watch(runtime);
@@ -78,8 +102,8 @@ fn workers_wait_awake_for_each_other_while_they_talk_and_sleep_afterwards() {
     };
     for (here, there) in [(&here, &there), (&both, &both)] {
         // Two for each round trip if nobody lingered.
-        let fewest = (0..20).map(|_| sleeps_of_a_talk(here, there)).find(|sleeps| *sleeps < ROUND_TRIPS / 4);
-        assert!(fewest.is_some(), "a quarter as many sleeps as round trips, or more, in each of 20 talks");
+        let few = || sleeps_of_a_talk(here, there) < ROUND_TRIPS / 4;
+        sooner_or_later("a quarter as many sleeps as round trips, or more", few);
     }
 
     let used_in_silence = || {
@@ -88,6 +112,7 @@ fn workers_wait_awake_for_each_other_while_they_talk_and_sleep_afterwards() {
         std::thread::sleep(Duration::from_millis(50));
         cpu_time() - before
     };
-    let least = (0..20).map(|_| used_in_silence()).find(|used| *used < Duration::from_millis(5));
-    assert!(least.is_some(), "a tenth of the time or more in each of 20 silences");
+    sooner_or_later("a tenth of the time or more in silence", || {
+        used_in_silence() < Duration::from_millis(5)
+    });
 }
