@@ -1,6 +1,7 @@
 //! Closures that block, on threads made for it.
 #![forbid(unsafe_code)]
 
+use crate::primitive::contain_panic;
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
@@ -63,8 +64,7 @@ struct Outcome<T>(Option<Result<T, Box<dyn Any + Send>>>);
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
         let result = self.0.take();
-        // The panic hook has told of what a destructor throws here; its payload may throw as well and is forgotten.
-        std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(result))));
+        contain_panic(|| drop(result));
     }
 }
 

@@ -113,6 +113,11 @@ pub(crate) fn wake_all(wakers: impl IntoIterator<Item = std::task::Waker>) {
     panics.rethrow();
 }
 
+/// Calls `f`, what it throws is forgotten: the panic hook has told of it, and the destructor of its payload may throw as well.
+pub(crate) fn contain_panic(f: impl FnOnce()) {
+    std::mem::forget(std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)));
+}
+
 /// The first panic of several steps that are made all the same.
 #[derive(Debug)]
 #[must_use = "it is to go on"]

@@ -6,7 +6,6 @@ mod net_common;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use aqueduct::io::{copy_bidirectional, copy_bidirectional_async, pipe};
 use aqueduct::net::UnixStream;
@@ -215,9 +214,11 @@ fn an_end_goes_to_a_child_as_its_standard_stream() {
     let _dog = common::watchdog!(60);
     let (theirs, mut ours) = pipe().unwrap();
     let (mut back, theirs_too) = pipe().unwrap();
-    // Blocking, though ours are not: `cat` would fail on an empty pipe.
     let mut child = Command::new("cat").stdin(theirs).stdout(theirs_too).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    // Blocking, though ours are not: `cat` would fail on an empty pipe.
+    let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/0", child.id())).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+    assert_eq!(i32::from_str_radix(flags.trim(), 8).unwrap() & libc::O_NONBLOCK, 0, "{info}");
     Write::write_all(&mut ours, b"over").unwrap();
     drop(ours);
     let mut text = String::new();

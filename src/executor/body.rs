@@ -10,12 +10,12 @@
 //! - `thrown-within`: `Header::thrown` is null or points to a cell in the frame of [`run`] that runs this very task.
 
 use crate::executor::state::State;
+use crate::primitive::contain_panic;
 use crate::task;
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
@@ -93,8 +93,7 @@ impl<T> Outcome<T> {
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
         let result = self.0.take();
-        // The panic hook has told of what a destructor throws here; its payload may throw as well and is forgotten.
-        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(result))));
+        contain_panic(|| drop(result));
     }
 }
 

@@ -10,6 +10,7 @@
 use crate::executor::Invariant;
 use crate::executor::relay::Relay;
 use crate::executor::task::Task;
+use crate::primitive::wake_all;
 use crate::runtime::{Home, LocalRuntime, Outlook, current};
 use std::cell::Cell;
 use std::fmt;
@@ -277,7 +278,7 @@ impl<'a> LocalExecutor<'a> {
             });
             let ask_to_end = || {
                 ending.set(true);
-                relay.take_inner().into_iter().for_each(Waker::wake);
+                wake_all(relay.take_inner());
             };
             runtime.turn_with(main, ask_to_end, site);
             relay.take_inner();

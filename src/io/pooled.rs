@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use crate::blocking::{Blocking, blocking};
-use crate::primitive::{Mutex, lock, wake_all};
+use crate::primitive::{Mutex, contain_panic, lock, wake_all};
 
 /// How many bytes an operation moves at most: what a buffer costs for the time of it. A guess.
 const PIECE_MAX: usize = 512 * 1024;
@@ -87,10 +87,8 @@ fn poll_task<R>(task: &mut Blocking<R>, waiting: &Arc<Waiting>, wish: Wish, cx: 
     let done = ready!(Pin::new(task).poll(&mut Context::from_waker(&Waker::from(Arc::clone(waiting)))));
     // One's own is not needed.
     drop(lock(&waiting.0[wish as usize]).take());
-    // A panic of somebody else's waker must not cost what has been read or written; the panic hook has told of it. The
-    // payload's destructor may throw as well: forgotten.
-    let woken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Waiting::wake(waiting)));
-    std::mem::forget(woken);
+    // A panic of somebody else's waker must not cost what has been read or written.
+    contain_panic(|| Waiting::wake(waiting));
     Poll::Ready(done)
 }
 

@@ -31,7 +31,7 @@ use socket2::SockAddr;
 
 use super::TcpListener;
 use super::pause::Pause;
-use crate::reactor::Ready;
+use crate::reactor::{Direction, Ready};
 use crate::wait::{block_on, yield_if_spent};
 
 /// The first pause when short of descriptors or memory; each further one is twice as long. A guess.
@@ -51,9 +51,8 @@ impl<L: sealed::Accepts> Listener for L {}
 pub(super) mod sealed {
     use std::fmt;
     use std::io;
-    use std::task::{Context, Poll};
 
-    use crate::reactor::Ready;
+    use crate::reactor::Source;
 
     pub trait Accepts: fmt::Debug + Sized {
         /// The connections.
@@ -61,23 +60,14 @@ pub(super) mod sealed {
         /// The addresses of their other ends.
         type Address;
 
-        /// One attempt, which leaves no waker.
-        #[doc(hidden)]
-        fn try_accept_once(&self) -> io::Result<(Self::Stream, Self::Address)>;
-
-        /// A place to wait in.
+        /// Where connections are waited for.
         #[doc(hidden)]
         #[allow(private_interfaces, reason = "sealed")]
-        fn arrival(&self) -> Ready<'_>;
+        fn source(&self) -> &Source;
 
-        /// One attempt; the waker is left in `arrival` if nobody has come.
+        /// Asks the system, once.
         #[doc(hidden)]
-        #[allow(private_interfaces, reason = "sealed")]
-        fn poll_accept_once(
-            &self,
-            arrival: &mut Ready<'_>,
-            cx: &mut Context<'_>,
-        ) -> Poll<io::Result<(Self::Stream, Self::Address)>>;
+        fn accept_once(&self) -> io::Result<(Self::Stream, Self::Address)>;
 
         /// Whether it was closed by hand.
         #[doc(hidden)]
@@ -86,11 +76,16 @@ pub(super) mod sealed {
 }
 use sealed::Accepts;
 
+/// One attempt, which leaves no waker.
+fn attempt<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Address)> {
+    listener.source().try_io(Direction::Read, || listener.accept_once())
+}
+
 /// Waits for a connection in Go style.
 #[track_caller]
 pub(super) fn accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Address)> {
     yield_if_spent();
-    match listener.try_accept_once() {
+    match attempt(listener) {
         Err(error) if verdict(&error) != Verdict::Fatal => block_on(Accept::new(listener)),
         done => done,
     }
@@ -99,12 +94,12 @@ pub(super) fn accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Addr
 /// Looks for a connection without waiting: `WouldBlock` when there is none. Those that failed are passed over.
 pub(super) fn try_accept<L: Accepts>(listener: &L) -> io::Result<(L::Stream, L::Address)> {
     for _ in 1..HASTE_MAX {
-        match listener.try_accept_once() {
+        match attempt(listener) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock && verdict(&error) == Verdict::Again => {}
             done => return done,
         }
     }
-    listener.try_accept_once()
+    attempt(listener)
 }
 
 /// The future of `accept_async` of [`TcpListener`] and [`UnixListener`](super::UnixListener).
@@ -118,7 +113,7 @@ pub struct Accept<'a, L: Listener = TcpListener> {
 
 impl<'a, L: Listener> Accept<'a, L> {
     pub(super) fn new(listener: &'a L) -> Self {
-        Self { listener, arrival: listener.arrival(), failures: 0, pause: None }
+        Self { listener, arrival: listener.source().ready(Direction::Read), failures: 0, pause: None }
     }
 
     /// Ready when the next attempt may be made.
@@ -138,7 +133,7 @@ impl<L: Listener> Future for Accept<'_, L> {
         loop {
             ready!(self.poll_pause(cx));
             let listener = self.listener;
-            let error = match ready!(listener.poll_accept_once(&mut self.arrival, cx)) {
+            let error = match ready!(self.arrival.poll_io(cx, || listener.accept_once())) {
                 Ok(accepted) => {
                     (self.failures, self.pause) = (0, None);
                     return Poll::Ready(Ok(accepted));

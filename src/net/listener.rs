@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use super::accept::sealed::Accepts;
 use super::accept::{self, Accept, Incoming, IncomingStream};
@@ -14,7 +13,7 @@ use super::address::no_address;
 use super::connect::nonblocking_socket;
 use super::socket::{Shared, socket_handles};
 use super::{TcpStream, ToSocketAddrs};
-use crate::reactor::{Direction, Ready};
+use crate::reactor::Source;
 use crate::wait::block_on;
 
 /// How many connections the system completes ahead of `accept`; it lowers this to its own limit
@@ -160,22 +159,13 @@ impl Accepts for TcpListener {
     type Stream = TcpStream;
     type Address = SocketAddr;
 
-    fn try_accept_once(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.shared.attempt(Direction::Read, accept_one)
+    #[allow(private_interfaces, reason = "sealed")]
+    fn source(&self) -> &Source {
+        self.shared.source()
     }
 
-    #[allow(private_interfaces, reason = "sealed")]
-    fn arrival(&self) -> Ready<'_> {
-        self.shared.source().ready(Direction::Read)
-    }
-
-    #[allow(private_interfaces, reason = "sealed")]
-    fn poll_accept_once(
-        &self,
-        arrival: &mut Ready<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        arrival.poll_io(cx, || accept_one(self.shared.socket()))
+    fn accept_once(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        accept_one(self.shared.socket())
     }
 
     fn has_closed(&self) -> bool {

@@ -4,13 +4,14 @@ use crate::coroutine::Class;
 use crate::coroutine::overflow::{self, Owner};
 use crate::primitive::lock;
 use crate::runtime::current::{self, CurrentHome};
+use crate::runtime::ending;
 use crate::runtime::fork;
 use crate::runtime::handle::Runtime;
 use crate::runtime::home::Home;
 use crate::runtime::local::LocalRuntime;
 use crate::runtime::report::Report;
 use crate::runtime::scheduler::{self, Scheduler};
-use crate::runtime::worker::{self, Base};
+use crate::runtime::worker::Base;
 use crate::task::header::{Header, Kind, Lane};
 use std::collections::HashSet;
 use std::fmt;
@@ -322,7 +323,7 @@ fn start_worker(name: String) -> io::Result<(&'static Home, mpsc::Sender<()>)> {
             let _alternate = overflow::alternate_stack();
             current::replace_home(Some(home));
             // SAFETY: this thread drives the home from here on, alone.
-            worker::main(Base { here: unsafe { CurrentHome::new(home) } });
+            ending::run(Base { here: unsafe { CurrentHome::new(home) } });
             current::replace_home(None);
             home.scheduler().worker_ended();
         } else {

@@ -21,7 +21,7 @@ use crate::reactor::TimerEntry;
 use crate::runtime::LocalRuntime;
 use crate::runtime::current;
 use crate::runtime::home::Home;
-use crate::runtime::local::{Driving, OUTER_TURN};
+use crate::runtime::local::Driving;
 use crate::runtime::scheduler::Scheduler;
 use crate::runtime::worker::Base;
 use crate::task::header::Kind;
@@ -213,13 +213,9 @@ impl LocalRuntime {
     /// Drives on, and waits when there is nothing to run, while `until` says so or a frame that borrows is suspended.
     fn stay(&self, base: Base, driving: &Driving<'_>, so_long_as: impl Fn() -> bool, mut look: impl FnMut()) {
         let nested = driving.nested;
-        let mut turns = 0_usize;
         while base.here.local().borrowers.frames() > 0 || so_long_as() {
             if base.step() {
-                turns += 1;
-                if nested && turns.is_multiple_of(OUTER_TURN as usize) {
-                    self.give_outer_a_turn(driving, &mut look);
-                }
+                self.give_outer_a_turn(driving, &mut look);
                 continue;
             }
             if nested {

@@ -22,7 +22,7 @@
 
 use crate::primitive::atomic::AtomicBool;
 use crate::primitive::atomic::Ordering::Relaxed;
-use crate::primitive::{Mutex, lock};
+use crate::primitive::{Mutex, lock, wake_all};
 use std::fmt;
 use std::task::Waker;
 
@@ -92,7 +92,7 @@ impl<L> Gate<L> {
     #[must_use]
     pub(crate) fn tell(&self) -> bool {
         let waiters = std::mem::take(&mut *lock(&self.waiters));
-        waiters.into_iter().for_each(Waker::wake);
+        wake_all(waiters);
         self.is_empty()
     }
 

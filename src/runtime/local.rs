@@ -1,5 +1,6 @@
 //! A runtime on the calling thread.
 
+use crate::primitive::wake_all;
 use crate::reactor::{Direction, Source, TimerEntry};
 use crate::runtime::builder::{Builder, MAIN, MAIN_STACK};
 use crate::runtime::current::{self, CurrentHome};
@@ -24,7 +25,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Rounds of a nested runtime's base between two turns for the outer worker. Guessed: a few slices.
-pub(super) const OUTER_TURN: u32 = 256;
+const OUTER_TURN: u32 = 256;
 
 /// A runtime whose tasks all run on the thread that built it, and only while it is driven: inside [`block_on`](Self::block_on)
 /// or [`run`](Self::run).
@@ -187,13 +188,9 @@ impl LocalRuntime {
     fn drive<T>(&self, handle: &JoinHandle<T>, caller: Cancellable) {
         let driving = Driving::begin(self);
         let nested = driving.nested;
-        let turns = Cell::new(0_u32);
         self.base().run(
             || {
-                turns.set(turns.get() + 1);
-                if nested && turns.get().is_multiple_of(OUTER_TURN) {
-                    self.give_outer_a_turn(&driving, || caller.pass_on(handle));
-                }
+                self.give_outer_a_turn(&driving, || caller.pass_on(handle));
                 handle.is_finished()
             },
             |base| {
@@ -206,8 +203,11 @@ impl LocalRuntime {
         );
     }
 
-    /// Lets the outer worker, whose coroutine we drive on, run something else.
+    /// Lets the outer worker, if we drive on a coroutine of one, run something else, and looks: once in `OUTER_TURN` calls.
     pub(super) fn give_outer_a_turn(&self, driving: &Driving<'_>, look: impl FnOnce()) {
+        if !driving.is_outer_due() {
+            return;
+        }
         current::replace_home(driving.outer);
         look();
         wait::block_on_borrowing(wait::yield_now_async());
@@ -271,6 +271,8 @@ pub(super) struct Driving<'a> {
     outer: Option<&'static Home>,
     /// It drives on a coroutine of another runtime, which waits where a thread would sleep.
     pub(super) nested: bool,
+    /// Rounds of the base.
+    rounds: Cell<u32>,
 }
 
 impl<'a> Driving<'a> {
@@ -279,7 +281,13 @@ impl<'a> Driving<'a> {
         runtime.home().sleeper.cancel();
         runtime.scheduler.idle.awake();
         let nested = current::record().is_some();
-        Self { runtime, outer: current::replace_home(Some(runtime.home())), nested }
+        Self { runtime, outer: current::replace_home(Some(runtime.home())), nested, rounds: Cell::new(0) }
+    }
+
+    fn is_outer_due(&self) -> bool {
+        let rounds = self.rounds.get().wrapping_add(1);
+        self.rounds.set(rounds);
+        self.nested && rounds.is_multiple_of(OUTER_TURN)
     }
 }
 
@@ -295,7 +303,7 @@ impl Drop for Driving<'_> {
             home.reactor.notify();
         }
         let followers = self.runtime.followers.take();
-        followers.into_iter().for_each(Waker::wake);
+        wake_all(followers);
     }
 }
 
@@ -306,13 +314,6 @@ impl Drop for LocalRuntime {
         {
             let driving = Driving::begin(self);
             let base = self.base();
-            let turns = Cell::new(0_u32);
-            let give_turns = || {
-                turns.set(turns.get() + 1);
-                if driving.nested && turns.get().is_multiple_of(OUTER_TURN) {
-                    self.give_outer_a_turn(&driving, || ());
-                }
-            };
             let is_over = || self.scheduler.live() == 0 && !base.is_in_use();
             let look = |base: Base| {
                 if !base.receive() {
@@ -321,7 +322,7 @@ impl Drop for LocalRuntime {
                 }
             };
             let done = || {
-                give_turns();
+                self.give_outer_a_turn(&driving, || ());
                 stuck.get() || base.is_starved() || is_over()
             };
             base.run(done, look);

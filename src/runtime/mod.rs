@@ -4,7 +4,7 @@
 //! a [`Handle::block_on`] that one, elsewhere the *global* one, which starts when it is first needed and is never shut down.
 //!
 //! # Map
-//! - [`worker`](self) the loop: base and loop coroutines · `home` what belongs to one worker · `record` coroutine records,
+//! - [`worker`](self) the loop: base and loop coroutines · `ending` a worker's life and end · `home` what belongs to one worker · `record` coroutine records,
 //!   their wakers and states · `inbox`, `run_queue`, `ready`, `locked_queue` the queues · `idle`, `sleep`, `linger`, `sentinel` falling
 //!   asleep, searching, waiting awake, watching · `balance` where coroutines start · `trim` memory of idle stacks · `memory` memory of tasks
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
@@ -15,6 +15,7 @@ pub(crate) mod builder;
 pub(crate) mod current;
 mod dump;
 mod embed;
+mod ending;
 pub(crate) mod fork;
 mod gate;
 pub(crate) mod global;

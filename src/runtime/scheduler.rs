@@ -4,6 +4,7 @@
 //! worker ends may still be inside `schedule`.
 
 use crate::coroutine::Class;
+use crate::primitive::contain_panic;
 use crate::reactor::clock;
 use crate::runtime::builder::{Config, WaitsInPoll};
 use crate::runtime::current;
@@ -20,7 +21,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -241,7 +242,7 @@ impl Scheduler {
 
     pub(crate) fn report(&self, report: &Report) {
         // Called on the base, too: what unwinds from there ends the worker, and all it owns hangs.
-        mem::forget(catch_unwind(AssertUnwindSafe(|| (self.config.on_report)(report))));
+        contain_panic(|| (self.config.on_report)(report));
     }
 
     /// A task waits inside the poll of a future, on that worker's stack for futures.

@@ -2,6 +2,7 @@
 //!
 //! Both belong to the task they are made in, and lie in its header, so that they follow it and nobody else.
 
+use crate::primitive::contain_panic;
 use crate::runtime::Scheduler;
 use crate::runtime::current;
 use crate::task::header::Header;
@@ -43,7 +44,7 @@ impl Extras {
     /// Drops what was left at the task's end. Hooks are forgotten: they may be bound to another thread.
     pub(crate) fn abandon(mut self) {
         mem::forget(mem::take(&mut self.hooks));
-        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(self))));
+        contain_panic(|| drop(self));
     }
 }
 

@@ -7,13 +7,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use super::{UnixStream, from_system, unnamed};
 use crate::net::accept::sealed::Accepts;
 use crate::net::accept::{self, Accept, Incoming, IncomingStream};
 use crate::net::socket::{Shared, socket_handles};
-use crate::reactor::{Direction, Ready};
+use crate::reactor::Source;
 
 /// A Unix socket that accepts connections, shaped like [`std::os::unix::net::UnixListener`].
 ///
@@ -131,22 +130,13 @@ impl Accepts for UnixListener {
     type Stream = UnixStream;
     type Address = SocketAddr;
 
-    fn try_accept_once(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.shared.attempt(Direction::Read, accept_one)
+    #[allow(private_interfaces, reason = "sealed")]
+    fn source(&self) -> &Source {
+        self.shared.source()
     }
 
-    #[allow(private_interfaces, reason = "sealed")]
-    fn arrival(&self) -> Ready<'_> {
-        self.shared.source().ready(Direction::Read)
-    }
-
-    #[allow(private_interfaces, reason = "sealed")]
-    fn poll_accept_once(
-        &self,
-        arrival: &mut Ready<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        arrival.poll_io(cx, || accept_one(self.shared.socket()))
+    fn accept_once(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        accept_one(self.shared.socket())
     }
 
     fn has_closed(&self) -> bool {
