@@ -20,6 +20,7 @@ use crate::runtime::ready::ReadyQueue;
 use crate::runtime::record::Record;
 use crate::runtime::run_queue::RunQueue;
 use crate::runtime::scheduler::Scheduler;
+use crate::runtime::thread::Thread;
 use crate::task::header::{self, Header, Lane, Runnable};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -53,6 +54,8 @@ pub(crate) struct Home {
     pub(crate) overflow: LockedQueue,
     /// Moves with everything that the worker runs.
     pub(crate) tick: AtomicU32,
+    /// The thread that drives the home, or did.
+    pub(crate) thread: Thread,
     /// The coroutine that runs; null on the base. Written by the owner alone.
     running: AtomicPtr<Record>,
     /// Closures that have started and not ended.
@@ -138,6 +141,7 @@ impl Home {
             queue: RunQueue::new(),
             overflow: LockedQueue::new(),
             tick: AtomicU32::new(0),
+            thread: Thread::default(),
             running: AtomicPtr::new(ptr::null_mut()),
             started: AtomicUsize::new(0),
             placed: AtomicUsize::new(0),

@@ -37,6 +37,7 @@ mod sentinel;
 mod shutdown;
 mod sleep;
 mod spawner;
+mod thread;
 mod trim;
 mod worker;
 
