@@ -6,13 +6,10 @@
 //! sleeps, so that a holder of lower priority gets its turn too.
 //!
 //! # Contention
-//! A lock that goes from core to core with every operation costs each of them some hundred nanoseconds: the line of the lock and those
-//! of the state have to move. Far more operations are done when one core does a run of them while the other stays away. So who finds
-//! the lock held stays away for a while, and for longer, up to 3 us, if that comes soon after another has had to; who meets a holder by
-//! chance looks again almost at once. Two threads that send and receive without a pause took 200 ns a message when they looked at
-//! every pause of the processor, 45 to 60 so; eight of them 290 and 60; four senders and a select 340 and 150. Where the threads do
-//! something else for 0.4 us between two operations, 90 ns an operation were lost by contention, now 30; and 150 if all stayed away for
-//! the longest time at once.
+//! Who finds the lock held stays away from it (`wait/absence.rs`). Two threads that send and receive without a pause took 200 ns a message
+//! when they looked at every pause of the processor, 45 to 60 so; eight of them 290 and 60; four senders and a select 340 and 150.
+//! Where the threads do something else for 0.4 us between two operations, 90 ns an operation were lost by contention, now 30; and
+//! 150 if all stayed away for the longest time at once.
 //!
 //! # Invariants
 //! - `short`: no user code, no wait, no system call but the allocator's while it is held.
@@ -52,23 +49,10 @@ pub(super) mod spinning {
     use crate::primitive::atomic::AtomicBool;
     use crate::primitive::atomic::Ordering::{Acquire, Relaxed, Release};
     #[cfg(not(any(loom, shuttle)))]
-    use crate::reactor::clock;
-    use std::sync::atomic::AtomicU16;
+    use crate::wait::absence::Absence;
+    use crate::wait::absence::Contention;
+    #[cfg(not(any(loom, shuttle)))]
     use std::time::Duration;
-
-    /// How long one stays away who meets a holder by chance: about as long as a holder takes.
-    const AWAY_NS: u64 = 50;
-    /// So much longer for each time that contention has followed on contention: 50 ns, 200, 800.
-    const LEVEL_SHIFT: u16 = 2;
-    pub(super) const LEVELS: u16 = 3;
-    /// The longest: 3.2 us, some hundred operations of the other's. With four times that the threads above gained nothing.
-    const AWAY_NS_MOST: u64 = AWAY_NS << (LEVELS * LEVEL_SHIFT);
-    /// Looks before other threads are let run, after 3 to 20 us. With 4 to 10 there was no difference.
-    const LOOKS: u32 = 6;
-    /// Turns given to other threads before sleeping. Guessed.
-    const YIELDS: u32 = 16;
-    /// A sleep; guessed.
-    const SLEEP: Duration = Duration::from_micros(50);
 
     /// See the module's head.
     #[derive(Debug)]
@@ -79,7 +63,7 @@ pub(super) mod spinning {
 
     impl ChannelLock {
         pub(crate) fn new() -> Self {
-            Self { locked: AtomicBool::new(false), contention: Contention::default() }
+            Self { locked: AtomicBool::new(false), contention: Contention::none() }
         }
 
         #[inline]
@@ -98,12 +82,12 @@ pub(super) mod spinning {
         #[cold]
         #[inline(never)]
         fn lock_slow(&self) {
-            let mut absence = Absence::begin(&self.contention);
+            let mut waiting = Waiting::begin(&self.contention);
             loop {
-                absence.pause();
+                waiting.pause();
                 // Reading alone leaves the cache line with the holder.
                 if !self.locked.load(Relaxed) && self.try_lock() {
-                    return absence.end(&self.contention);
+                    return waiting.end(&self.contention);
                 }
             }
         }
@@ -116,91 +100,53 @@ pub(super) mod spinning {
         }
     }
 
-    /// When the lock was last taken by one who had to stay away for it, and how often such had followed on each other: 3 bits of
-    /// the latter, above them 13 of the time, so that it lies in a gap. The time comes round every 2 ms; a chance that is taken for
-    /// contention then costs a longer absence.
-    ///
-    /// Of std also in the models, for it orders nothing: under it anything is right.
-    #[derive(Debug, Default)]
-    pub(super) struct Contention(AtomicU16);
-
-    const LEVEL_BITS: u16 = 3;
-    const TICK_BITS: u16 = u16::BITS as u16 - LEVEL_BITS;
-    /// A tick is 256 ns.
-    const TICK_SHIFT: u16 = 8;
-    /// How long after it one follows on another. By far longer than between two operations of threads that do nothing else.
-    const TICKS_SOON: u16 = 1;
-
-    impl Contention {
-        fn tick_at(now_ns: u64) -> u16 {
-            ((now_ns >> TICK_SHIFT) & ((1 << TICK_BITS) - 1)) as u16
-        }
-
-        /// The level of one who finds the lock held now.
-        pub(super) fn level_at(&self, now_ns: u64) -> u16 {
-            let word = self.0.load(Relaxed);
-            let (tick, level) = (word >> LEVEL_BITS, word & ((1 << LEVEL_BITS) - 1));
-            let since = Self::tick_at(now_ns).wrapping_sub(tick) & ((1 << TICK_BITS) - 1);
-            if since <= TICKS_SOON { (level + 1).min(LEVELS) } else { 0 }
-        }
-
-        pub(super) fn set(&self, now_ns: u64, level: u16) {
-            let word = (Self::tick_at(now_ns) << LEVEL_BITS) | level;
-            self.0.store(word, Relaxed);
-        }
-    }
-
     /// Of one who has found the lock held.
-    struct Absence {
-        level: u16,
-        /// Until its next look.
-        away_ns: u64,
-        looks: u32,
-        /// At its last look: the clock is not read while the lock is held.
-        now_ns: u64,
+    #[cfg(not(any(loom, shuttle)))]
+    struct Waiting {
+        absence: Absence,
+        pauses: u32,
     }
 
     #[cfg(not(any(loom, shuttle)))]
-    impl Absence {
+    impl Waiting {
+        /// Pauses before other threads are let run, after 3 to 20 us. With 4 to 10 there was no difference.
+        const ABSENCES: u32 = 6;
+        /// Turns given to other threads before sleeping. Guessed.
+        const YIELDS: u32 = 16;
+        /// Guessed.
+        const SLEEP: Duration = Duration::from_micros(50);
+
         fn begin(contention: &Contention) -> Self {
-            let now_ns = clock::nanos();
-            let level = contention.level_at(now_ns);
-            Self { level, away_ns: AWAY_NS << (level * LEVEL_SHIFT), looks: 0, now_ns }
+            Self { absence: Absence::begin(contention), pauses: 0 }
         }
 
         fn pause(&mut self) {
-            if self.looks < LOOKS {
-                let until = clock::nanos() + self.away_ns;
-                loop {
-                    self.now_ns = clock::nanos();
-                    if self.now_ns >= until {
-                        break;
-                    }
-                    std::hint::spin_loop();
-                }
-                self.away_ns = (2 * self.away_ns).min(AWAY_NS_MOST);
+            if self.pauses < Self::ABSENCES {
+                self.absence.pause();
+            } else if self.pauses < Self::ABSENCES + Self::YIELDS {
+                std::thread::yield_now();
             } else {
-                if self.looks < LOOKS + YIELDS {
-                    std::thread::yield_now();
-                } else {
-                    std::thread::sleep(SLEEP);
-                }
-                self.now_ns = clock::nanos();
+                std::thread::sleep(Self::SLEEP);
             }
-            self.looks += 1;
+            self.pauses += 1;
         }
 
         /// The lock has been taken.
         fn end(self, contention: &Contention) {
-            contention.set(self.now_ns, self.level);
+            if self.pauses <= Self::ABSENCES {
+                self.absence.end(contention);
+            }
         }
     }
 
     /// In models time means nothing.
     #[cfg(any(loom, shuttle))]
-    impl Absence {
+    struct Waiting;
+
+    #[cfg(any(loom, shuttle))]
+    impl Waiting {
         fn begin(_: &Contention) -> Self {
-            Self { level: 0, away_ns: 0, looks: 0, now_ns: 0 }
+            Self
         }
 
         fn pause(&mut self) {
@@ -263,34 +209,9 @@ mod modelled {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use super::spinning::{ChannelLock, Contention, LEVELS};
+    use super::spinning::ChannelLock;
     use std::sync::Arc;
     use std::thread;
-
-    #[test]
-    fn contention_that_follows_on_contention_is_told_from_chance() {
-        let contention = Contention::default();
-        let mut now_ns = 1_000_000_000;
-        for expected in [0, 1, 2, LEVELS, LEVELS] {
-            let level = contention.level_at(now_ns);
-            assert_eq!(level, expected);
-            // It stays away for longer than what counts as soon: that begins when the lock has been taken.
-            now_ns += 5_000;
-            contention.set(now_ns, level);
-            now_ns += 100;
-        }
-        now_ns += 10_000;
-        assert_eq!(contention.level_at(now_ns), 0, "a chance, after a while");
-    }
-
-    #[test]
-    fn the_time_of_contention_comes_round() {
-        let contention = Contention::default();
-        // On both sides of where the 13 bits of the time begin anew.
-        let round_ns = 256 << 13;
-        contention.set(round_ns - 50, 1);
-        assert_eq!(contention.level_at(round_ns + 50), 2);
-    }
 
     #[test]
     fn many_holders_are_alone_one_by_one() {

@@ -21,6 +21,7 @@
 //! - `nested-waits`: a `block_on` inside a poll inside a `block_on` shares the coroutine's wake state. When the inner one
 //!   ends after it has parked, it leaves the coroutine notified, for the wake it consumed may have been meant for the outer.
 
+pub(crate) mod absence;
 pub(crate) mod committed;
 mod coroutine;
 mod hook;
