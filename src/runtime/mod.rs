@@ -10,6 +10,7 @@
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
 
+mod asymmetric;
 mod balance;
 pub(crate) mod builder;
 pub(crate) mod current;

@@ -418,7 +418,7 @@ fn spares_of(spares: &mut Vec<(Lane, Spares)>, lane: Lane) -> &mut Spares {
 fn pop_stealable(home: &'static Home) -> Option<Runnable> {
     // Nobody steals from the only worker.
     let alone = home.scheduler().homes().len() == 1;
-    let popped = if alone { home.queue.pop_unshared() } else { home.queue.pop() };
+    let popped = if alone { home.queue.pop_alone() } else { home.queue.pop() };
     // SAFETY: the queue holds what `into_raw` gave, each once (`once` in `run_queue.rs`).
     popped.map(|raw| unsafe { Runnable::from_raw(raw) })
 }

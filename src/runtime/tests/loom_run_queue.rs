@@ -1,7 +1,7 @@
 //! The run queue: every item leaves once, with what was written before it was pushed.
 
 use crate::model::{explore, explore_bounded};
-use crate::runtime::run_queue::{CAPACITY, RunQueue};
+use crate::runtime::run_queue::{CALM, CAPACITY, RunQueue};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -38,6 +38,11 @@ fn turned(turns: usize) -> Arc<RunQueue> {
     Arc::new(queue)
 }
 
+/// A queue whose owner pops with a store.
+fn claimed() -> Arc<RunQueue> {
+    turned(CALM as usize)
+}
+
 fn push(queue: &RunQueue, values: impl IntoIterator<Item = u32>) {
     values.into_iter().for_each(|value| queue.push(item(value)).expect("there is room"));
 }
@@ -62,7 +67,7 @@ fn assert_once(mut all: Vec<u32>, expected: impl IntoIterator<Item = u32>) {
 
 #[test]
 fn owner_pushes_and_pops_against_a_thief() {
-    explore(|| {
+    explore_bounded(4, || {
         let queue = turned(0);
         let thief = thief(&queue);
         push(&queue, [1, 2]);
@@ -76,7 +81,7 @@ fn owner_pushes_and_pops_against_a_thief() {
 
 #[test]
 fn two_thieves_take_different_items() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let queue = turned(0);
         push(&queue, [1, 2, 3]);
         let thieves = [thief(&queue), thief(&queue)];
@@ -92,7 +97,7 @@ fn two_thieves_take_different_items() {
 /// The window lies across the end of the slots, and is moved on while the thief copies.
 #[test]
 fn slots_are_reused_against_a_thief() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let queue = turned(CAPACITY - 1);
         push(&queue, 1..=3);
         let thief = thief(&queue);
@@ -107,7 +112,7 @@ fn slots_are_reused_against_a_thief() {
 /// A push onto the full queue is refused, or finds the room that the thief has made.
 #[test]
 fn full_queue_gives_the_item_back() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let queue = turned(CAPACITY + 1);
         push(&queue, 1..=CAPACITY as u32);
         let thief = thief(&queue);
@@ -122,7 +127,7 @@ fn full_queue_gives_the_item_back() {
 /// What was stolen may be stolen on, from the thief.
 #[test]
 fn stolen_items_can_be_stolen_on() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let (first, second) = (turned(0), turned(0));
         push(&first, [1, 2, 3]);
         let next = thief(&second);
@@ -143,7 +148,7 @@ fn stolen_items_can_be_stolen_on() {
 /// A thief with items of its own takes what it has room for, behind them, while another takes from it.
 #[test]
 fn a_thief_with_items_takes_what_it_has_room_for() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let (victim, own) = (turned(0), turned(1));
         push(&victim, 10..=13);
         push(&own, 1..CAPACITY as u32);
@@ -156,5 +161,60 @@ fn a_thief_with_items_takes_what_it_has_room_for() {
         all.extend(drain(&victim));
         all.extend(next.join().unwrap());
         assert_once(all, (1..CAPACITY as u32).chain(10..=13));
+    });
+}
+
+/// The heavy fence is taken away: what the owner takes meanwhile nobody else gets, and once it knows, others steal without a fence.
+#[test]
+fn without_a_fence_nothing_is_stolen_until_the_owner_knows() {
+    explore(|| {
+        let queue = claimed();
+        push(&queue, [1, 2, 3]);
+        let thief = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                let own = RunQueue::new();
+                let mut fenced = false;
+                let moved = queue.steal_behind(
+                    || {
+                        fenced = true;
+                        false
+                    },
+                    &own,
+                );
+                assert!(!fenced || moved == 0, "stolen without a fence");
+                drain(&own)
+            })
+        };
+        let mut all = Vec::from_iter(queue.pop().map(open));
+        queue.give_up_bias();
+        all.extend(queue.pop().map(open));
+        all.extend(thief.join().unwrap());
+        all.extend(drain(&queue));
+        assert_once(all, 1..=3);
+    });
+}
+
+/// A pop that was begun with a store, before the thief came, and others that come while it is there.
+#[test]
+fn pops_with_and_without_a_store_against_two_thefts() {
+    explore_bounded(3, || {
+        let queue = claimed();
+        push(&queue, [1, 2, 3, 4]);
+        let thieves = {
+            let queue = queue.clone();
+            thread::spawn(move || {
+                let own = RunQueue::new();
+                queue.steal_into(&own);
+                let mut items = drain(&own);
+                queue.steal_into(&own);
+                items.extend(drain(&own));
+                items
+            })
+        };
+        let mut all: Vec<u32> = (0..3).filter_map(|_| queue.pop()).map(open).collect();
+        all.extend(thieves.join().unwrap());
+        all.extend(drain(&queue));
+        assert_once(all, 1..=4);
     });
 }
