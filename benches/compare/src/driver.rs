@@ -112,7 +112,7 @@ fn put_together(files: &[PathBuf]) -> Result<Option<Results>, Box<dyn std::error
         let mut part = read(file)?;
         match &mut all {
             None => all = Some(part),
-            Some(all) if (&all.machine.cpu, &all.settings) != (&part.machine.cpu, &part.settings) => {
+            Some(all) if all.machine.cpu != part.machine.cpu || !all.settings.go_with(&part.settings) => {
                 return Err(format!("{}: of another machine, or with other settings", file.display()).into());
             }
             Some(all) => {

@@ -73,7 +73,7 @@ fn write(page: &mut String, results: &Results, notes: &Notes) -> std::fmt::Resul
     writeln!(page, "## Every figure\n")?;
     writeln!(
         page,
-        "Median of {} rounds; the spread is (most - least) / median. **Bold** is ours. † is shown and no peer: a limit, or it \
+        "Median of {} rounds, where nothing else is said above; the spread is (most - least) / median. **Bold** is ours. † is shown and no peer: a limit, or it \
          measures less than its neighbours. ‡ starves some connections (99th percentile above 20 times the median) and holds no \
          best. A number of operations in brackets: it does fewer than the others, for it cannot do more, or is too slow.\n",
         results.settings.rounds
@@ -88,9 +88,14 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(page, "| date | {} |", machine.date)?;
     writeln!(page, "| commit | {}{dirty} |", machine.commit)?;
     let mut later: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut rounds: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for row in &results.rows {
+        let name = format!("`{}` on {}", row.workload, row.workers);
+        if row.rounds() != settings.rounds {
+            rounds.entry(row.rounds()).or_default().push(name.clone());
+        }
         if let Some(commit) = &row.commit {
-            later.entry(commit).or_default().push(format!("`{}` on {}", row.workload, row.workers));
+            later.entry(commit).or_default().push(name);
         }
     }
     for (commit, rows) in later {
@@ -115,6 +120,9 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
         "| samples | {} rounds, {size}, one process each, competitors in turn |",
         settings.rounds
     )?;
+    for (rounds, rows) in rounds {
+        writeln!(page, "| {rounds} rounds instead | {} |", rows.join(", "))?;
+    }
     let foreign = Summary::of(results.samples().filter_map(|figures| figures.get("foreign_cpu").copied()));
     if let Some(foreign) = foreign {
         let bound = match settings.foreign_cpu_max {

@@ -86,6 +86,14 @@ pub(crate) struct Settings {
     pub(crate) left_out: Vec<String>,
 }
 
+impl Settings {
+    /// Whether rows measured with the one may stand beside rows measured with the other: they are the same, but for the rounds, which every
+    /// row shows.
+    pub(crate) fn go_with(&self, other: &Self) -> bool {
+        *self == Self { rounds: self.rounds, ..other.clone() }
+    }
+}
+
 /// One workload on so many workers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -106,6 +114,12 @@ pub(crate) struct MetricShown {
     pub(crate) key: String,
     pub(crate) unit: String,
     pub(crate) better: Better,
+}
+
+impl Row {
+    pub(crate) fn rounds(&self) -> usize {
+        self.entries.iter().map(|entry| entry.samples.len()).max().unwrap_or(0)
+    }
 }
 
 /// One competitor in a row.
