@@ -29,7 +29,7 @@ use std::io;
 use std::ptr;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -56,6 +56,8 @@ pub(crate) struct Home {
     pub(crate) tick: AtomicU32,
     /// The thread that drives the home, or did.
     pub(crate) thread: Thread,
+    /// Somebody naps, so that it gets a core.
+    pub(crate) napped_for: AtomicBool,
     /// The coroutine that runs; null on the base. Written by the owner alone.
     running: AtomicPtr<Record>,
     /// Closures that have started and not ended.
@@ -142,6 +144,7 @@ impl Home {
             overflow: LockedQueue::new(),
             tick: AtomicU32::new(0),
             thread: Thread::default(),
+            napped_for: AtomicBool::new(false),
             running: AtomicPtr::new(ptr::null_mut()),
             started: AtomicUsize::new(0),
             placed: AtomicUsize::new(0),

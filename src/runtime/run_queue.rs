@@ -18,24 +18,26 @@
 //! # Protocol
 //! - push: read `head` (Acquire: pairs with the Release of a thief's CAS, so its reads of the slot came before our
 //!   overwrite), store the slot, store `tail` (Release).
-//! - pop: read the slot at `head`, CAS `head` forward. When `bias` is 0: set `popping`, light fence, read `bias` again (Acquire); still 0:
-//!   read the slot, store `head`, clear `popping` (Release). After `CALM` pops with the CAS, if no thief is there: clear `UNBIASED`.
+//! - pop: read the slot at `head`, CAS `head` forward. When `bias` is 0: set `popping`, light fence, read `bias` again; still 0: read
+//!   the slot, store `head`; clear `popping` (Release). When a thief is counted, and `UNBIASED` clear: set it (Release).
+//! - claim, by the owner, after so many pops with the CAS: clear `UNBIASED`, if no thief is counted (Acquire).
 //! - steal: count oneself in `bias`. If it was not `UNBIASED`: heavy fence, read `popping` (Acquire; set: go away, for the owner has been
 //!   interrupted in between), set `UNBIASED`. Read `head` (Acquire), then `tail` (Acquire: pairs with the owner's
 //!   Release), copy half into the thief's own unpublished slots, CAS `head` forward (Release). Only when that succeeds is the copy
 //!   valid; then the thief publishes its own `tail`. Leave `bias` (Release). A slot read that was overtaken is a stale
 //!   pointer value that is thrown away, never followed.
 //!
-//! `store-alone`: the first thief's fence and the owner's are ordered ([`asymmetric`]). Owner's first: the thief sees
-//! `popping`, and goes away, or sees it cleared, and so the `head` stored before. Thief's first: the owner sees it in `bias`. From
-//! there to the owner's next claim every pop uses the CAS, so thieves that find `UNBIASED` (by an Acquire of what the first
-//! one, or the owner, released) need no fence. The claim is a CAS that finds no thief, and Acquire: what the last one did is seen.
+//! `store-alone`: a thief's fence and the owner's are ordered ([`asymmetric`]). Owner's first: the thief sees `popping`, and goes away, or
+//! sees it cleared, and so the `head` stored before. Thief's first: the owner sees it in `bias`. Once `UNBIASED` is set, by a thief
+//! that got so far or by an owner that has found one, every pop uses the CAS up to the next claim, so thieves that find it (by an
+//! Acquire of what was released then) need no fence. A claim finds no thief counted, and what the last one did is seen.
 //!
-//! A fence that fails was none: the thief leaves itself counted and goes. The owner finds that, uses the CAS from there on, and
-//! says so with `UNBIASED` (Release: its last store came before).
+//! A fence that fails was none: the thief leaves itself counted and goes, and the owner, which finds that at its next pop, cannot claim any
+//! more. An owner that is interrupted in the middle of a pop, for a time slice, is not stolen from meanwhile.
 //!
-//! A pop is 2.4 ns less that way (10.1 ns a yield of 1,000 futures on two workers for 12.5), a fence up to 9 us: with `CALM` it is at most
-//! half a nanosecond for each pop.
+//! A pop is 2.4 ns less that way (10.1 ns a yield of 1,000 futures on two workers for 12.5), a fence up to 9 us, with two cores; with more
+//! it interrupts more. The first claim comes after 16,384 pops, so it is at most half a nanosecond for each, and each further one after twice
+//! as many as the one before, up to a million.
 //!
 //! # Sources
 //! The bounded ring of Go's scheduler (`runqput`, `runqgrab`); there is no LIFO end, so Chase and Lev's deque is not needed. The bias
@@ -61,11 +63,13 @@ const UNBIASED: usize = 1;
 /// In `bias`: a thief.
 const THIEF: usize = 2;
 
-/// Pops with the CAS before the owner claims the queue.
+/// Pops with the CAS before the owner claims the queue, the first time.
 #[cfg(not(any(loom, shuttle)))]
 pub(super) const CALM: u32 = 1 << 14;
 #[cfg(any(loom, shuttle))]
 pub(super) const CALM: u32 = 2;
+/// And at most, later on.
+const CALM_MOST: u32 = CALM << 6;
 
 /// Looks of a thief for the end of a pop, which takes some nanoseconds.
 const LOOKS: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
@@ -76,8 +80,10 @@ pub(crate) struct RunQueue {
     tail: AtomicUsize,
     popping: AtomicBool,
     bias: AtomicUsize,
-    /// With the CAS, since the queue was last claimed, or tried to. Owner only: of std also in the models, for there is nothing to explore.
-    pops: std::sync::atomic::AtomicU32,
+    /// With the CAS, up to the next attempt to claim the queue, and after how many that comes. Owner only: of std also in the models, for there
+    /// is nothing to explore.
+    pops_left: std::sync::atomic::AtomicU32,
+    calm: std::sync::atomic::AtomicU32,
     slots: Box<[AtomicPtr<()>]>,
 }
 
@@ -88,7 +94,8 @@ impl RunQueue {
             tail: AtomicUsize::new(0),
             popping: AtomicBool::new(false),
             bias: AtomicUsize::new(UNBIASED),
-            pops: std::sync::atomic::AtomicU32::new(0),
+            pops_left: std::sync::atomic::AtomicU32::new(CALM),
+            calm: std::sync::atomic::AtomicU32::new(CALM),
             slots: (0..CAPACITY).map(|_| AtomicPtr::new(ptr::null_mut())).collect(),
         }
     }
@@ -136,23 +143,23 @@ impl RunQueue {
         self.popping.store(true, Relaxed);
         // Pairs with the heavy one of `steal_behind`.
         asymmetric::light();
-        // Acquire pairs with the Release of a thief that leaves: its `head` is seen.
-        if self.bias.load(Acquire) != 0 {
-            // Relaxed: nothing was done.
-            self.popping.store(false, Relaxed);
-            return self.pop_among_thieves();
-        }
-        let item = self.pop_alone();
-        // Release pairs with the Acquire of `is_between_pops`: who sees this sees `head`.
+        // Relaxed: since the claim nobody else has moved `head`, or it is not 0.
+        let alone = self.bias.load(Relaxed) == 0;
+        let item = if alone { self.pop_alone() } else { None };
+        // Release pairs with the Acquire of `is_between_pops`: who sees this sees what was stored to `head`, now or in a pop before.
         self.popping.store(false, Release);
-        item
+        if alone { item } else { self.pop_among_thieves() }
     }
 
     #[inline(never)]
     fn pop_among_thieves(&self) -> Option<NonNull<()>> {
-        let pops = self.pops.load(Relaxed) + 1;
-        self.pops.store(pops, Relaxed);
-        if pops >= CALM {
+        if self.bias.load(Relaxed) & UNBIASED == 0 {
+            // Release pairs with the Acquire of `steal_behind`: all that was stored to `head` is seen.
+            self.bias.fetch_or(UNBIASED, Release);
+        }
+        let left = self.pops_left.load(Relaxed) - 1;
+        self.pops_left.store(left, Relaxed);
+        if left == 0 {
             self.claim();
         }
         let mut head = self.head.load(Relaxed);
@@ -174,19 +181,13 @@ impl RunQueue {
     /// From here on the owner need not use the CAS, if no thief is there. Owner only.
     #[cold]
     fn claim(&self) {
-        self.pops.store(0, Relaxed);
-        if asymmetric::has_failed() {
-            self.give_up_bias();
-        } else if asymmetric::is_ready() {
-            // Acquire, as in `pop`.
-            let _ = self.bias.compare_exchange(UNBIASED, 0, Acquire, Relaxed);
-        }
-    }
-
-    /// Thieves need no fence from here on. The owner, and only when it has found one counted that will not leave.
-    pub(super) fn give_up_bias(&self) {
-        // Release pairs with the Acquire of `steal_behind`: all that was stored to `head` is seen.
-        self.bias.fetch_or(UNBIASED, Release);
+        let calm = self.calm.load(Relaxed);
+        // Acquire pairs with the Release of a thief that leaves: its `head` is seen.
+        let claimed =
+            asymmetric::is_ready() && self.bias.compare_exchange(UNBIASED, 0, Acquire, Relaxed).is_ok();
+        let calm = if claimed { (2 * calm).min(CALM_MOST) } else { calm };
+        self.calm.store(calm, Relaxed);
+        self.pops_left.store(calm, Relaxed);
     }
 
     /// Takes from the front, where nobody steals meanwhile, or ever. Owner only.
@@ -226,7 +227,7 @@ impl RunQueue {
             self.bias.fetch_or(UNBIASED, Release);
         }
         let moved = self.move_half(thief);
-        // Release pairs with the Acquire of `pop` and `claim`.
+        // Release pairs with the Acquire of `claim`.
         self.bias.fetch_sub(THIEF, Release);
         moved
     }

@@ -81,8 +81,10 @@ struct Seen {
     asleep: bool,
     /// For how long its thread had been on a core, at the last glance that found it standing still.
     ran: Option<u64>,
-    /// Since then.
+    /// Since it stands still.
     naps: u32,
+    /// When its thread was last found not to be runnable.
+    blocked: Option<Instant>,
     /// Where its queue began, and since when it has begun there; none when it was empty.
     queue: Option<(usize, Instant)>,
 }
@@ -207,18 +209,32 @@ impl Base {
         self.help(home, time, now);
         if time < LONG {
             // What keeps it may be that this one uses its core. (For longer than a time slice it cannot be that.)
-            self.give_way(home);
+            self.give_way(home, now);
         }
         self.has_work()
     }
 
     /// Lets a worker that stands still, as `compare` has just found, have this core, if it may be waiting for one.
-    fn give_way(self, home: &'static Home) {
-        match self.here.local().watch.lacks_core(home) {
+    fn give_way(self, home: &'static Home, now: Instant) {
+        match self.here.local().watch.lacks_core(home, now) {
             // It computes, or is blocked.
             Some(false) => {}
-            Some(true) => thread::sleep(NAP),
+            Some(true) => self.nap(home),
             None => thread::yield_now(),
+        }
+    }
+
+    /// One at a time does so for a worker: one core is enough for it.
+    fn nap(self, home: &'static Home) {
+        if home.napped_for.swap(true, Relaxed) {
+            return;
+        }
+        let begun = clock::now();
+        thread::sleep(NAP);
+        home.napped_for.store(false, Relaxed);
+        if clock::now() - begun > SHORT {
+            // This system's shortest sleep is too long for that.
+            self.here.local().watch.no_more_naps(home);
         }
     }
 
@@ -306,20 +322,31 @@ impl Watch {
         self.seen.borrow()[home.index()].queue.map_or(Duration::ZERO, |(_, since)| now - since)
     }
 
-    /// Whether it stands still for want of a core, and a nap may help; none if that cannot be told, or naps have not helped. After
-    /// `compare`.
-    fn lacks_core(&self, home: &Home) -> Option<bool> {
+    /// Whether it stands still for want of a core, and a nap may help; none if that cannot be told, or naps have not helped, or it has no
+    /// coroutine that needs it. After `compare`.
+    fn lacks_core(&self, home: &Home, now: Instant) -> Option<bool> {
         let seen = &mut self.seen.borrow_mut()[home.index()];
         let ran = home.thread.ran_for()?;
         if seen.ran.replace(ran)? != ran {
             return Some(false);
         }
-        if seen.naps == NAPS {
+        if seen.naps >= NAPS || home.started.load(Relaxed) == 0 {
             return None;
         }
+        if seen.blocked.is_some_and(|blocked| now - blocked < SHORT) {
+            return Some(false);
+        }
         let lacks = home.thread.is_runnable()?;
-        seen.naps += u32::from(lacks);
+        if lacks {
+            seen.naps += 1;
+        } else {
+            seen.blocked = Some(now);
+        }
         Some(lacks)
+    }
+
+    fn no_more_naps(&self, home: &Home) {
+        self.seen.borrow_mut()[home.index()].naps = NAPS;
     }
 
     /// Whether it was asleep at the last glance.

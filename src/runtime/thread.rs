@@ -22,7 +22,8 @@ impl Thread {
         self.id.store(unsafe { libc::gettid() }, Relaxed);
     }
 
-    /// For how many nanoseconds it has been on a core; none when that cannot be told, or when it has ended. A system call, 0.2 us.
+    /// For how many nanoseconds it has been on a core; none when that cannot be told, or when it has ended (and its number is not that of another
+    /// thread by now). A system call, 0.2 us.
     pub(crate) fn ran_for(&self) -> Option<u64> {
         let clock = self.clock.load(Relaxed);
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -79,8 +80,31 @@ mod tests {
         }
     }
 
+    /// What is asked about others can be asked here.
+    fn can_be_told() -> bool {
+        let this = Thread::default();
+        this.set_to_current();
+        let told = this.ran_for().is_some() && this.is_runnable() == Some(true);
+        if !told {
+            eprintln!("skipped: without /proc");
+        }
+        told
+    }
+
+    /// Ends, however the test does.
+    struct Over(Arc<AtomicBool>);
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
     #[test]
     fn a_blocked_thread_neither_runs_nor_could() {
+        if !can_be_told() {
+            return;
+        }
         let (tell, told) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
         let blocked = thread::spawn(move || {
@@ -90,23 +114,26 @@ mod tests {
             let _ = released.recv();
         });
         let thread = told.recv().unwrap();
-        eventually("blocked", || thread.is_runnable() == Some(false));
-        let ran = thread.ran_for();
-        assert!(ran.is_some());
-        assert_eq!(thread.ran_for(), ran);
+        eventually("blocked", || {
+            let ran = thread.ran_for();
+            thread.is_runnable() == Some(false) && ran.is_some() && thread.ran_for() == ran
+        });
         drop(release);
         blocked.join().unwrap();
-        assert_eq!(thread.ran_for(), None, "it has ended");
-        assert_eq!(thread.is_runnable(), None, "it has ended");
+        // Of a thread that has been joined the kernel may not be quite done.
+        eventually("ended", || thread.ran_for().is_none() && thread.is_runnable().is_none());
     }
 
     #[test]
     fn of_two_that_compute_on_one_core_one_waits_for_it() {
+        if !can_be_told() {
+            return;
+        }
         let (tell, told) = mpsc::channel();
-        let over = Arc::new(AtomicBool::new(false));
+        let over = Over(Arc::new(AtomicBool::new(false)));
         let computing: Vec<_> = (0..2)
             .map(|_| {
-                let (tell, over) = (tell.clone(), over.clone());
+                let (tell, over) = (tell.clone(), over.0.clone());
                 thread::spawn(move || {
                     stay_on_first_core();
                     let this = Arc::new(Thread::default());
@@ -127,7 +154,7 @@ mod tests {
             let ran = thread.ran_for();
             eventually("running", || thread.is_runnable() == Some(true) && thread.ran_for() > ran);
         }
-        over.store(true, Relaxed);
+        drop(over);
         computing.into_iter().for_each(|thread| thread.join().unwrap());
     }
 

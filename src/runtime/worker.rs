@@ -258,7 +258,7 @@ impl Base {
     /// emptied it, while what its owner runs takes long. True when there was something.
     pub(super) fn steal_from(self, victim: &Home) -> bool {
         victim.queue.steal_into(&self.home().queue) > 0
-            || self.take_from(&victim.overflow, victim.overflow.len().div_ceil(2))
+            || victim.queue.is_empty() && self.take_from(&victim.overflow, victim.overflow.len().div_ceil(2))
     }
 
     /// Moves so many, a batch at most.

@@ -46,9 +46,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// How often one looks again before it stands in line, each time after an absence: for 0.4 us in all, which is what a switch there and back
-/// costs; 1.4 if another has just done so in vain; up to 10 where each lets the other do hundreds of operations. 1,000 tasks on 2 workers, ns a lock: 11.9 with these, 12.0 with 2, 12.8
-/// with 1; 20.8 with looks after 1, 2 and 4 pauses of the processor, however contended (every look takes the word's line from who has the
-/// lock). One worker: 10.9. (At other times of the same machine, when its cores were farther apart: 13.9 for 15.2, one worker 11.3.)
+/// costs; up to 10 where each lets the other do hundreds of operations. 1,000 tasks on 2 workers, ns a lock, medians of 15 in
+/// turn: 13.7 for 21.2 with looks after 1, 2 and 4 pauses of the processor, however contended (every look takes the word's line from who
+/// has the lock); with five times as many locks 10.8 for 16.3. One worker: 10.9. With 2 absences the same, with 1 some 5 % more. At
+/// times, when the two cores of the same (virtual) machine are far from each other, both are 15 to 18.
 const LOOKS: u32 = 3;
 
 /// How long one stands in line before order is kept. Go's figure: long beside any line that moves, short beside what people notice.
@@ -153,7 +154,8 @@ impl Rule for Exclusive {
     }
 
     fn take_soon(word: &Word, _: &mut Asked) -> bool {
-        word.contention.look_now_and_then(LOOKS, || word.update(barge_in))
+        // Strict, nobody barges in: it is not for looking that one gets it.
+        word.load() & STRICT == 0 && word.contention.look_now_and_then(LOOKS, || word.update(barge_in))
     }
 
     fn answer_soon(word: &Word) -> bool {
