@@ -8,9 +8,7 @@
 
 use std::io;
 use std::ops::Range;
-#[cfg(target_os = "linux")]
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::advice::{self, Refused};
 

@@ -236,8 +236,8 @@ fn spaced(spacing: usize, futures: bool) -> Lane {
 /// # Errors
 /// `InvalidInput` when no stack can have that size.
 pub(crate) fn check_stack_size(bytes: usize) -> io::Result<()> {
-    const RANGE: std::ops::RangeInclusive<usize> = 4096..=1 << 32;
-    if RANGE.contains(&bytes) {
+    const RANGE: std::ops::RangeInclusive<u64> = 4096..=1 << 32;
+    if RANGE.contains(&(bytes as u64)) {
         return Ok(());
     }
     Err(invalid(&format!("a stack of {bytes} bytes: the size must be between 4 KiB and 4 GiB, in bytes")))
