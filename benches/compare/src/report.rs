@@ -180,10 +180,11 @@ fn missing(page: &mut String, results: &Results) -> std::fmt::Result {
 fn summary(page: &mut String, results: &Results) -> std::fmt::Result {
     let verdicts = verdicts(results);
     let met = verdicts.iter().filter(|verdict| verdict.is_met()).count();
+    let near = verdicts.iter().filter(|verdict| !verdict.is_met() && verdict.ratio < 1.05).count();
     writeln!(page, "## Against the best peer\n")?;
     writeln!(
         page,
-        "Ahead in {met} of {} comparisons. The ratio is the median over the rounds of ours to the peer's in the same round, turned so \
+        "Ahead in {met} of {} comparisons; {near} of the others are within 5 %. The ratio is the median over the rounds of ours to the peer's in the same round, turned so \
          that below 1 is ahead. Servers are compared with the peers of both colours.\n",
         verdicts.len()
     )?;
