@@ -41,9 +41,15 @@ impl Key {
     const INDEX_MASK: usize = (1 << Self::INDEX_BITS) - 1;
     const GENERATION_MAX: usize = usize::MAX >> Self::INDEX_BITS;
 
-    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, reason = "of `epoll.rs`"))]
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        allow(dead_code, reason = "of `epoll.rs`")
+    )]
     pub(super) const NOTIFY: Key = Key(usize::MAX - 1);
-    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, reason = "of `epoll.rs`"))]
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        allow(dead_code, reason = "of `epoll.rs`")
+    )]
     pub(super) const TIMER: Key = Key(usize::MAX - 2);
 
     /// The key of the slot at `index` in its tenancy `generation`, which wraps.
