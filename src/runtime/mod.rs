@@ -5,8 +5,8 @@
 //!
 //! # Map
 //! - [`worker`](self) the loop: base and loop coroutines · `ending` a worker's life and end · `home` what belongs to one worker · `record` coroutine records,
-//!   their wakers and states · `inbox`, `run_queue` (with `asymmetric`), `ready`, `locked_queue` the queues · `idle`, `sleep`, `linger`, `sentinel` (with `thread`) falling
-//!   asleep, searching, waiting awake, watching · `balance` where coroutines start · `trim` memory of idle stacks · `memory` memory of tasks
+//!   their wakers and states · `inbox`, `run_queue` (with `asymmetric`), `ready`, `locked_queue` the queues · `idle`, `sleep`, `linger`,
+//!   `sentinel` (with `thread`) falling asleep, searching, waiting awake, watching · `balance` where coroutines start · `trim` memory of idle stacks · `memory` memory of tasks
 //! - `scheduler` what the workers share, spawning, scheduling · `registry`, `gate` the live tasks · `current` where we are
 //! - `builder`, `handle`, `local`, `shutdown`, `dump`, `report` the public face
 

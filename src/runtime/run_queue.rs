@@ -137,23 +137,25 @@ impl RunQueue {
     /// Takes from the front. Owner only.
     #[inline]
     pub(crate) fn pop(&self) -> Option<NonNull<()>> {
-        if self.bias.load(Relaxed) != 0 {
-            return self.pop_among_thieves();
+        let bias = self.bias.load(Relaxed);
+        if bias != 0 {
+            return self.pop_among_thieves(bias);
         }
         self.popping.store(true, Relaxed);
         // Pairs with the heavy one of `steal_behind`.
         asymmetric::light();
         // Relaxed: since the claim nobody else has moved `head`, or it is not 0.
-        let alone = self.bias.load(Relaxed) == 0;
-        let item = if alone { self.pop_alone() } else { None };
+        let bias = self.bias.load(Relaxed);
+        let item = if bias == 0 { self.pop_alone() } else { None };
         // Release pairs with the Acquire of `is_between_pops`: who sees this sees what was stored to `head`, now or in a pop before.
         self.popping.store(false, Release);
-        if alone { item } else { self.pop_among_thieves() }
+        if bias == 0 { item } else { self.pop_among_thieves(bias) }
     }
 
+    /// `bias`: as it was just now. Nobody else clears `UNBIASED`.
     #[inline(never)]
-    fn pop_among_thieves(&self) -> Option<NonNull<()>> {
-        if self.bias.load(Relaxed) & UNBIASED == 0 {
+    fn pop_among_thieves(&self, bias: usize) -> Option<NonNull<()>> {
+        if bias & UNBIASED == 0 {
             // Release pairs with the Acquire of `steal_behind`: all that was stored to `head` is seen.
             self.bias.fetch_or(UNBIASED, Release);
         }

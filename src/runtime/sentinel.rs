@@ -217,7 +217,7 @@ impl Base {
     /// Lets a worker that stands still, as `compare` has just found, have this core, if it may be waiting for one.
     fn give_way(self, home: &'static Home, now: Instant) {
         match self.here.local().watch.lacks_core(home, now) {
-            // It computes, or is blocked.
+            // It computes, or is blocked, or another naps.
             Some(false) => {}
             Some(true) => self.nap(home),
             None => thread::yield_now(),
@@ -333,7 +333,8 @@ impl Watch {
         if seen.naps >= NAPS || home.started.load(Relaxed) == 0 {
             return None;
         }
-        if seen.blocked.is_some_and(|blocked| now - blocked < SHORT) {
+        let is_blocked = seen.blocked.is_some_and(|blocked| now - blocked < SHORT);
+        if is_blocked || home.napped_for.load(Relaxed) {
             return Some(false);
         }
         let lacks = home.thread.is_runnable()?;

@@ -99,9 +99,9 @@ pub(crate) fn block_on_borrowing<F: Future>(future: F) -> F::Output {
     block_on(future)
 }
 
-/// Whether others run at the same time as we do, as far as one can tell: on a worker, others of its runtime.
+/// Whether others may run at the same time as we do, as far as one can tell: on a worker, others of its runtime.
 pub(crate) fn has_company() -> bool {
-    current::home().map_or_else(several_cores, |home| home.shared().scheduler().homes().len() > 1)
+    several_cores() && current::home().is_none_or(|home| home.shared().scheduler().homes().len() > 1)
 }
 
 /// Looks so many times, each after twice as many pauses of the processor, for what somebody on another core may be about to do; not

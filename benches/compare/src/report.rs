@@ -73,8 +73,8 @@ fn write(page: &mut String, results: &Results, notes: &Notes) -> std::fmt::Resul
     writeln!(page, "## Every figure\n")?;
     writeln!(
         page,
-        "Median of {} rounds, where nothing else is said above; the spread is (most - least) / median. **Bold** is ours. † is shown and no peer: a limit, or it \
-         measures less than its neighbours. ‡ starves some connections (99th percentile above 20 times the median) and holds no \
+        "Median of {} rounds, where nothing else is said above; the spread is (most - least) / median. **Bold** is ours. † is \
+         shown and no peer: a limit, or it measures less than its neighbours. ‡ starves some connections (99th percentile above 20 times the median) and holds no \
          best. A number of operations in brackets: it does fewer than the others, for it cannot do more, or is too slow.\n",
         results.settings.rounds
     )?;
@@ -184,8 +184,8 @@ fn summary(page: &mut String, results: &Results) -> std::fmt::Result {
     writeln!(page, "## Against the best peer\n")?;
     writeln!(
         page,
-        "Ahead in {met} of {} comparisons; {near} of the others are within 5 %. The ratio is the median over the rounds of ours to the peer's in the same round, turned so \
-         that below 1 is ahead. Servers are compared with the peers of both colours.\n",
+        "Ahead in {met} of {} comparisons; {near} of the others are within 5 %. The ratio is the median over the rounds of ours to \
+         the peer's in the same round, turned so that below 1 is ahead. Servers are compared with the peers of both colours.\n",
         verdicts.len()
     )?;
     writeln!(page, "| workload | workers | figure | ours | | best peer | | ratio | ahead |")?;

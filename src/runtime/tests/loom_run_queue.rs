@@ -1,4 +1,6 @@
 //! The run queue: every item leaves once, with what was written before it was pushed.
+//!
+//! Bounds are what some ten seconds allow: without one, `owner_pushes_and_pops_against_a_thief` takes longer than all other models.
 
 use crate::model::{explore, explore_bounded};
 use crate::runtime::run_queue::{CALM, CAPACITY, RunQueue};
@@ -50,14 +52,16 @@ fn push(queue: &RunQueue, values: impl IntoIterator<Item = u32>) {
 /// Steals once into a queue of its own, and gives what came.
 fn thief(victim: &Arc<RunQueue>) -> JoinHandle<Vec<u32>> {
     let victim = victim.clone();
-    thread::spawn(move || {
-        let own = RunQueue::new();
-        let moved = victim.steal_into(&own);
-        let items = drain(&own);
-        assert_eq!(items.len(), moved);
-        assert!(items.is_sorted(), "stolen out of order: {items:?}");
-        items
-    })
+    thread::spawn(move || steal_once(&victim))
+}
+
+fn steal_once(victim: &RunQueue) -> Vec<u32> {
+    let own = RunQueue::new();
+    let moved = victim.steal_into(&own);
+    let items = drain(&own);
+    assert_eq!(items.len(), moved);
+    assert!(items.is_sorted(), "stolen out of order: {items:?}");
+    items
 }
 
 fn assert_once(mut all: Vec<u32>, expected: impl IntoIterator<Item = u32>) {
@@ -67,7 +71,7 @@ fn assert_once(mut all: Vec<u32>, expected: impl IntoIterator<Item = u32>) {
 
 #[test]
 fn owner_pushes_and_pops_against_a_thief() {
-    explore_bounded(4, || {
+    explore_bounded(5, || {
         let queue = turned(0);
         let thief = thief(&queue);
         push(&queue, [1, 2]);
@@ -81,7 +85,7 @@ fn owner_pushes_and_pops_against_a_thief() {
 
 #[test]
 fn two_thieves_take_different_items() {
-    explore_bounded(3, || {
+    explore_bounded(4, || {
         let queue = turned(0);
         push(&queue, [1, 2, 3]);
         let thieves = [thief(&queue), thief(&queue)];
@@ -97,7 +101,7 @@ fn two_thieves_take_different_items() {
 /// The window lies across the end of the slots, and is moved on while the thief copies.
 #[test]
 fn slots_are_reused_against_a_thief() {
-    explore_bounded(2, || {
+    explore_bounded(4, || {
         let queue = turned(CAPACITY - 1);
         push(&queue, 1..=3);
         let thief = thief(&queue);
@@ -112,7 +116,7 @@ fn slots_are_reused_against_a_thief() {
 /// A push onto the full queue is refused, or finds the room that the thief has made.
 #[test]
 fn full_queue_gives_the_item_back() {
-    explore_bounded(3, || {
+    explore_bounded(4, || {
         let queue = turned(CAPACITY + 1);
         push(&queue, 1..=CAPACITY as u32);
         let thief = thief(&queue);
@@ -127,7 +131,7 @@ fn full_queue_gives_the_item_back() {
 /// What was stolen may be stolen on, from the thief.
 #[test]
 fn stolen_items_can_be_stolen_on() {
-    explore_bounded(2, || {
+    explore_bounded(3, || {
         let (first, second) = (turned(0), turned(0));
         push(&first, [1, 2, 3]);
         let next = thief(&second);
@@ -148,7 +152,7 @@ fn stolen_items_can_be_stolen_on() {
 /// A thief with items of its own takes what it has room for, behind them, while another takes from it.
 #[test]
 fn a_thief_with_items_takes_what_it_has_room_for() {
-    explore_bounded(3, || {
+    explore_bounded(4, || {
         let (victim, own) = (turned(0), turned(1));
         push(&victim, 10..=13);
         push(&own, 1..CAPACITY as u32);
@@ -200,8 +204,7 @@ fn without_a_fence_nothing_is_stolen_until_the_owner_knows() {
             all.extend(drain(&own));
         }
         all.extend(drain(&queue));
-        all.retain(|value| *value <= 3);
-        assert_once(all, 1..=3);
+        assert_once(all, 1..=if refused { 5 } else { 3 });
     });
 }
 
@@ -229,14 +232,7 @@ fn pops_with_and_without_a_store_against_two_thefts() {
         push(&queue, [1, 2, 3, 4]);
         let thieves = {
             let queue = queue.clone();
-            thread::spawn(move || {
-                let own = RunQueue::new();
-                queue.steal_into(&own);
-                let mut items = drain(&own);
-                queue.steal_into(&own);
-                items.extend(drain(&own));
-                items
-            })
+            thread::spawn(move || [steal_once(&queue), steal_once(&queue)].concat())
         };
         let mut all: Vec<u32> = (0..3).filter_map(|_| queue.pop()).map(open).collect();
         all.extend(thieves.join().unwrap());
