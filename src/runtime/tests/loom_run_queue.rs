@@ -1,6 +1,6 @@
 //! The run queue: every item leaves once, with what was written before it was pushed.
 //!
-//! Bounds are what some ten seconds allow: without one, `owner_pushes_and_pops_against_a_thief` takes longer than all other models.
+//! Bounds are what half a minute of one thread allows: without one, `owner_pushes_and_pops_against_a_thief` takes longer than all other models.
 
 use crate::model::{explore, explore_bounded};
 use crate::runtime::run_queue::{CALM, CAPACITY, RunQueue};
@@ -101,7 +101,7 @@ fn two_thieves_take_different_items() {
 /// The window lies across the end of the slots, and is moved on while the thief copies.
 #[test]
 fn slots_are_reused_against_a_thief() {
-    explore_bounded(4, || {
+    explore_bounded(3, || {
         let queue = turned(CAPACITY - 1);
         push(&queue, 1..=3);
         let thief = thief(&queue);
