@@ -27,10 +27,10 @@
 //!
 //! While anybody subscribes to a signal, it no longer does what it did by default. When the last subscriber has
 //! gone (its receiver is dropped or closed), the default is back: a SIGINT then ends the process, unless the
-//! signal was ignored when the first subscriber came, as under `nohup`. So does one that came shortly before and
-//! has not been handed out yet: keep the last receiver for as long as signals are to do no harm. Handlers that
-//! others have installed before are called as well. To ignore a signal, subscribe to it and keep the receiver
-//! without reading it.
+//! signal was ignored when the first subscriber came, as under `nohup`. A signal that came
+//! shortly before, and has not been handed out yet, does so too: keep the last receiver for as long as signals are
+//! to do no harm. Handlers that others have installed before are called as well. To ignore a signal, subscribe to
+//! it and keep the receiver without reading it.
 //!
 //! SIGKILL and SIGSTOP cannot be caught, and SIGSEGV, SIGBUS, SIGFPE and SIGILL belong to the thread that caused
 //! them: subscribing to one is an error.

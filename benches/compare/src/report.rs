@@ -74,8 +74,9 @@ fn write(page: &mut String, results: &Results, notes: &Notes) -> std::fmt::Resul
     writeln!(
         page,
         "Median of {} rounds, where nothing else is said above; the spread is (most - least) / median. **Bold** is ours. † is \
-         shown and no peer: a limit, or it measures less than its neighbours. ‡ starves some connections (99th percentile above 20 times the median) and holds no \
-         best. A number of operations in brackets: it does fewer than the others, for it cannot do more, or is too slow.\n",
+         shown and no peer: a limit, or it measures less than its neighbours. ‡ starves some connections (99th percentile above \
+         20 times the median) and holds no best. A number of operations in brackets: it does fewer than the others, for it \
+         cannot do more, or is too slow.\n",
         results.settings.rounds
     )?;
     results.rows.iter().try_for_each(|row| table(page, row))

@@ -1,6 +1,6 @@
 //! The run queue: every item leaves once, with what was written before it was pushed.
 //!
-//! Bounds are what half a minute of one thread allows: without one, `owner_pushes_and_pops_against_a_thief` takes longer than all other models.
+//! Each model's bound keeps it under half a minute; without one, `owner_pushes_and_pops_against_a_thief` takes minutes.
 
 use crate::model::{explore, explore_bounded};
 use crate::runtime::run_queue::{CALM, CAPACITY, RunQueue};
