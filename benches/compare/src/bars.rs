@@ -452,6 +452,7 @@ mod tests {
             system_calls: None,
             cpu_ns: None,
             functions: vec![],
+            commit: None,
         };
         let with = |costs| Results { costs, ..results(vec![]) };
         let yields = "in a steady yield";

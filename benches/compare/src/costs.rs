@@ -84,14 +84,14 @@ enum Tool {
 /// Of those of the workloads that can be counted: ours, and the best peers by the rows.
 pub(crate) fn measure(run: &Run, workloads: &[Workload], results: &Results) -> Vec<Cost> {
     let has = |tool: &str| !machine::said(Command::new(tool).arg("--version")).is_empty();
-    let (has_callgrind, has_strace) = (has("valgrind"), has("strace"));
-    for (tool, there) in [("valgrind", has_callgrind), ("strace", has_strace)] {
+    let (has_callgrind, has_strace, has_perf) = (has("valgrind"), has("strace"), has("perf"));
+    for (tool, there) in [("valgrind", has_callgrind), ("strace", has_strace), ("perf", has_perf)] {
         if !there {
             println!("{tool} is not there: what it counts is left out");
         }
     }
-    let mut costs = side_by_side(run, &jobs(workloads, results, has_callgrind, has("perf")));
-    costs.extend(servers(run, workloads, results, has_strace, has("perf")));
+    let mut costs = side_by_side(run, &jobs(workloads, results, has_callgrind, has_perf));
+    costs.extend(servers(run, workloads, results, has_strace, has_perf));
     run.tell("");
     costs
 }
@@ -106,21 +106,23 @@ fn servers(
 ) -> Vec<Cost> {
     let mut costs = Vec::new();
     for workload in workloads {
-        let Work::Echo(load) = workload.work else { continue };
+        if !workload.is_server() {
+            continue;
+        }
+        // While connections are idle there is no load to look at.
+        let is_loaded = !matches!(workload.work, Work::Echo(load) if load.cycles == 0 && load.active == 0);
         let wanted = wanted(workload, results);
         for competitor in workload.competitors.iter().filter(|competitor| competitor.runs_on(1)) {
             let name = competitor.name;
             let counts_calls = has_strace && workload.name == "echo-100" && SERVERS.contains(&name);
-            // While connections are made and closed, or idle, there is no load to look at.
-            let is_steady = load.cycles == 0 && load.active > 0;
-            let is_profiled = has_perf && is_steady && wanted.contains(&name);
+            let is_profiled = has_perf && is_loaded && run.can(workload) && wanted.contains(&name);
             if !counts_calls && !is_profiled {
                 continue;
             }
             run.tell(&format!("costs · {} · {name}", workload.name));
             let system_calls =
                 counts_calls.then(|| told("system calls", name, system_calls(run, name))).flatten();
-            let profile = is_profiled.then(|| perf::of_server(run, load, competitor, FUNCTIONS));
+            let profile = is_profiled.then(|| perf::of_server(run, workload.work, name, FUNCTIONS));
             let (cpu_ns, functions) = profile.and_then(|result| told("profile", name, result)).unzip();
             costs.push(Cost {
                 workload: workload.name.to_owned(),
@@ -130,6 +132,7 @@ fn servers(
                 system_calls,
                 cpu_ns,
                 functions: functions.unwrap_or_default(),
+                commit: None,
             });
         }
     }
@@ -243,6 +246,7 @@ fn cost(run: &Run, job: &Job, lane: usize) -> Cost {
         system_calls: None,
         cpu_ns,
         functions,
+        commit: None,
     }
 }
 

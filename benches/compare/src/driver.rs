@@ -105,7 +105,7 @@ fn resumed(path: &Path, run: &Run) -> Result<Results, Box<dyn std::error::Error>
     Ok(known)
 }
 
-/// The figures of several runs of one machine. Rows of a run at another commit say so.
+/// The figures of several runs of one machine. Rows and costs of a run at another commit say so.
 fn put_together(files: &[PathBuf]) -> Result<Option<Results>, Box<dyn std::error::Error>> {
     let mut all: Option<Results> = None;
     for file in files {
@@ -117,8 +117,11 @@ fn put_together(files: &[PathBuf]) -> Result<Option<Results>, Box<dyn std::error
             }
             Some(all) => {
                 if part.machine.commit != all.machine.commit {
-                    let commit = &part.machine.commit;
-                    part.rows.iter_mut().for_each(|row| _ = row.commit.get_or_insert_with(|| commit.clone()));
+                    let rows = part.rows.iter_mut().map(|row| &mut row.commit);
+                    let costs = part.costs.iter_mut().map(|cost| &mut cost.commit);
+                    rows.chain(costs).for_each(|commit| {
+                        commit.get_or_insert_with(|| part.machine.commit.clone());
+                    });
                 }
                 all.take_in(part);
             }

@@ -4,7 +4,7 @@ use std::io;
 
 use workloads::Sample;
 
-use crate::plan::{self, ECHO, Load};
+use crate::plan::{ECHO, Load, Work};
 use crate::process;
 use crate::report::number;
 use crate::results::{Growth, Summary};
@@ -102,7 +102,7 @@ fn sample(run: &Run, workload: &str, competitor: &'static str, count: u64) -> io
     if workload == "echo" {
         // The same ten are active whatever their number.
         let load = Load { connections: count, active: 10, duration_ms: 400, ..ECHO };
-        return Ok(run.echo(&load, &plan::competitor(competitor), 1)?.0);
+        return Ok(run.served(Work::Echo(load), competitor, 1)?.0);
     }
     let mut command = run.command(competitor, 1, &[]);
     command.args(["sample", workload, competitor, "--workers", "1", "--ops", &count.to_string()]);

@@ -8,36 +8,51 @@ use std::time::Duration;
 
 use workloads::Sample;
 
-use crate::plan::{Competitor, Load};
+use crate::plan::{Load, Work, Wrk};
 use crate::run::{Run, SAMPLE_LIMIT};
 use crate::{callgrind, machine, process};
 
-/// The load runs longer than the samples are taken.
-const LOAD_MS: u64 = 1_600;
+/// For so long samples are taken, and the load runs: connecting may take longer or less than is said.
+const SAMPLED_S: u64 = 1;
+const LOAD_MS: u64 = 2_500;
+/// What a connection takes that is made before, and the rest of the start.
+const CONNECT: Duration = Duration::from_micros(120);
 const BEFORE: Duration = Duration::from_millis(400);
 
 /// CPU ns of an operation in all, and its parts.
 pub(crate) type Profile = (f64, Vec<(String, f64)>);
 
 /// CPU ns of a request in all, and where they go: the kernel's part, the program's part, and of that the functions that take most.
-pub(crate) fn of_server(run: &Run, load: Load, competitor: &Competitor, count: usize) -> io::Result<Profile> {
+pub(crate) fn of_server(run: &Run, work: Work, competitor: &str, count: usize) -> io::Result<Profile> {
     let file = machine::target().join("perf.data");
-    let mut client = run.client();
-    let server = run.server(competitor.name, 1, &mut client)?;
-    let pid = server.pid();
-    // What takes no time of its own, churn, is not profiled.
-    Run::load_args(&mut client, &server, &Load { duration_ms: LOAD_MS, ..load });
-    let loading = thread::spawn(move || process::output(&mut client, SAMPLE_LIMIT));
-    thread::sleep(BEFORE);
+    let (work, before) = longer(work);
+    let (server, mut client) = run.server(work, competitor, 1)?;
     let mut record = Command::new("perf");
-    record.args(["record", "-q", "-F", "1999", "-e", "cpu-clock", "-p", &pid.to_string(), "-o"]);
-    record.arg(&file).args(["--", "sleep", "1"]);
-    let recorded = process::output(&mut record, SAMPLE_LIMIT);
-    let loaded = loading.join().map_err(|_| io::Error::other("the client panicked"))?;
+    record.args(["record", "-q", "-F", "1999", "-e", "cpu-clock", "-p", &server.pid().to_string(), "-o"]);
+    record.arg(&file).args(["--", "sleep", &SAMPLED_S.to_string()]);
+    let (loaded, recorded) = thread::scope(|scope| {
+        let loading = scope.spawn(|| Run::load(work, &server, &mut client));
+        thread::sleep(before);
+        let recorded = process::output(&mut record, SAMPLE_LIMIT);
+        (loading.join(), recorded)
+    });
+    let (sample, _) = loaded.map_err(|_| io::Error::other("the client panicked"))??;
     drop(server.end());
     recorded?;
-    let sample = serde_json::from_str(loaded?.0.trim())?;
     parts(&reported(&file)?, sample, count)
+}
+
+/// A load that lasts as long as is wanted, and when that has begun. Where connections are made and closed, that is the load.
+fn longer(work: Work) -> (Work, Duration) {
+    match work {
+        Work::Echo(load) if load.cycles > 0 => (work, Duration::ZERO),
+        Work::Echo(load) => {
+            let before = BEFORE + CONNECT * load.connections as u32;
+            (Work::Echo(Load { duration_ms: LOAD_MS, ..load }), before)
+        }
+        Work::Http(load) => (Work::Http(Wrk { seconds: LOAD_MS.div_ceil(1_000), ..load }), BEFORE),
+        Work::Operations(_) => (work, Duration::ZERO),
+    }
 }
 
 /// The same of a program that takes one sample.

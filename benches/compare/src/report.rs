@@ -82,6 +82,9 @@ fn write(page: &mut String, results: &Results, notes: &Notes) -> std::fmt::Resul
     results.rows.iter().try_for_each(|row| table(page, row))
 }
 
+/// What the page calls them.
+const COSTS: &str = "costs and profiles";
+
 fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
     let (machine, settings) = (&results.machine, &results.settings);
     let dirty = if machine.dirty { ", with uncommitted changes" } else { "" };
@@ -99,8 +102,16 @@ fn conditions(page: &mut String, results: &Results) -> std::fmt::Result {
             later.entry(commit).or_default().push(name);
         }
     }
-    for (commit, rows) in later {
-        writeln!(page, "| measured at {commit} instead | {} |", rows.join(", "))?;
+    for cost in &results.costs {
+        if let Some(commit) = &cost.commit {
+            let figures = later.entry(commit).or_default();
+            if figures.last().is_none_or(|last| last != COSTS) {
+                figures.push(COSTS.to_owned());
+            }
+        }
+    }
+    for (commit, figures) in later {
+        writeln!(page, "| measured at {commit} instead | {} |", figures.join(", "))?;
     }
     writeln!(
         page,

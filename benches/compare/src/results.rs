@@ -32,6 +32,9 @@ pub(crate) struct Cost {
     /// The functions that take most of the instructions, or of a server's CPU time, with how much each.
     #[serde(default)]
     pub(crate) functions: Vec<(String, f64)>,
+    /// As a row's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
 }
 
 /// How a figure changes with a number.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::options::Options;
-use crate::plan::{Competitor, Metric, Work, Workload, Wrk};
+use crate::plan::{Competitor, Metric, Work, Workload};
 use crate::process::{MachineCpu, Server, Usage};
 use crate::results::{Entry, Figures, MetricShown, Row, Settings};
 use crate::{machine, plan, process, wrk};
@@ -202,8 +202,7 @@ impl Run {
         let (before, own) = (MachineCpu::now(), process_cpu());
         let (sample, usage) = match workload.work {
             Work::Operations(_) => self.operations(workload, competitor, workers)?,
-            Work::Echo(load) => self.echo(&load, competitor, workers)?,
-            Work::Http(load) => self.http(load, competitor, workers)?,
+            work => self.served(work, competitor.name, workers)?,
         };
         let foreign = before.foreign_since(usage.cpu + (process_cpu() - own));
         let per_op = |total: u64| total as f64 / sample.ops as f64;
@@ -236,35 +235,40 @@ impl Run {
         Ok((serde_json::from_str(text.trim())?, usage))
     }
 
-    /// A server, ready to be loaded by the client: with one worker each is on a CPU of its own.
+    /// A server, and the client that is to load it: with one worker each is on a CPU of its own.
     pub(crate) fn server(
         &self,
+        work: Work,
         competitor: &str,
         workers: usize,
-        client: &mut Command,
-    ) -> io::Result<Server> {
+    ) -> io::Result<(Server, Command)> {
         process::wait_for_ports();
         let mut server = self.command(competitor, workers, &[]);
         server.args(["serve", competitor, "--workers", &workers.to_string()]);
+        let mut client = match work {
+            Work::Http(load) => wrk::command(load),
+            _ => Command::new(self.programs.join("compare-aqueduct")),
+        };
         if workers == 1 && std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1) {
             process::pin(&mut server, 0);
-            process::pin(client, 1);
+            process::pin(&mut client, 1);
         }
-        Server::start(&mut server)
+        let server = Server::start(&mut server)?;
+        match work {
+            Work::Operations(_) => unreachable!("a server's workload"),
+            Work::Echo(load) => self.load_args(&mut client, &server, &load),
+            Work::Http(_) => _ = client.arg(format!("http://{}/", server.address)),
+        }
+        Ok((server, client))
     }
 
-    /// The program that loads echo servers.
-    pub(crate) fn client(&self) -> Command {
-        Command::new(self.programs.join("compare-aqueduct"))
-    }
-
-    /// What the client is told.
-    pub(crate) fn load_args(client: &mut Command, server: &Server, load: &plan::Load) {
+    fn load_args(&self, client: &mut Command, server: &Server, load: &plan::Load) {
+        let duration_ms = if self.quick { load.duration_ms.min(300) } else { load.duration_ms };
         client.args(["load", &server.address, "--server-pid", &server.pid().to_string()]);
         for (option, value) in [
             ("--connections", load.connections),
             ("--active", load.active),
-            ("--duration-ms", load.duration_ms),
+            ("--duration-ms", duration_ms),
             ("--size", load.size),
             ("--pipeline", load.pipeline),
         ] {
@@ -275,32 +279,23 @@ impl Run {
         }
     }
 
-    /// An echo server, and a client that loads it.
-    pub(crate) fn echo(
-        &self,
-        load: &plan::Load,
-        competitor: &Competitor,
-        workers: usize,
-    ) -> io::Result<(Sample, Usage)> {
-        let mut client = self.client();
-        let server = self.server(competitor.name, workers, &mut client)?;
-        let duration_ms = if self.quick { load.duration_ms.min(300) } else { load.duration_ms };
-        Self::load_args(&mut client, &server, &plan::Load { duration_ms, ..*load });
-        let (text, client_usage) = process::output(&mut client, SAMPLE_LIMIT)?;
-        let usage = server.end()?;
-        Ok((serde_json::from_str(text.trim())?, Usage { cpu: usage.cpu + client_usage.cpu, ..usage }))
+    /// Lets the client load the server, to its end.
+    pub(crate) fn load(work: Work, server: &Server, client: &mut Command) -> io::Result<(Sample, Usage)> {
+        let cpu_before = process_cpu_ns_of(server.pid());
+        let (text, usage) = process::output(client, SAMPLE_LIMIT)?;
+        let sample = match work {
+            Work::Http(_) => wrk::sample(&text, process_cpu_ns_of(server.pid()) - cpu_before)?,
+            _ => serde_json::from_str(text.trim())?,
+        };
+        Ok((sample, usage))
     }
 
-    /// An HTTP server, and `wrk`.
-    fn http(&self, load: Wrk, competitor: &Competitor, workers: usize) -> io::Result<(Sample, Usage)> {
-        let mut client = wrk::command(load);
-        let server = self.server(competitor.name, workers, &mut client)?;
-        client.arg(format!("http://{}/", server.address));
-        let cpu_before = process_cpu_ns_of(server.pid());
-        let (text, client_usage) = process::output(&mut client, SAMPLE_LIMIT)?;
-        let cpu_ns = process_cpu_ns_of(server.pid()) - cpu_before;
+    /// A server, loaded by its client.
+    pub(crate) fn served(&self, work: Work, competitor: &str, workers: usize) -> io::Result<(Sample, Usage)> {
+        let (server, mut client) = self.server(work, competitor, workers)?;
+        let (sample, client_usage) = Self::load(work, &server, &mut client)?;
         let usage = server.end()?;
-        Ok((wrk::sample(&text, cpu_ns)?, Usage { cpu: usage.cpu + client_usage.cpu, ..usage }))
+        Ok((sample, Usage { cpu: usage.cpu + client_usage.cpu, ..usage }))
     }
 
     /// The competitor's program, run by `tool` if there is one.
