@@ -54,12 +54,7 @@ impl Results {
     pub(crate) fn take_in(&mut self, part: Results) {
         self.rows.retain(|row| part.row(&row.workload, row.workers).is_none());
         self.rows.extend(part.rows);
-        let is_in = |cost: &Cost, costs: &[Cost]| {
-            costs
-                .iter()
-                .any(|other| (&other.workload, &other.competitor) == (&cost.workload, &cost.competitor))
-        };
-        self.costs.retain(|cost| !is_in(cost, &part.costs));
+        self.costs.retain(|cost| part.costs.iter().all(|other| other.workload != cost.workload));
         self.costs.extend(part.costs);
         if !part.growth.is_empty() {
             self.growth = part.growth;
