@@ -19,7 +19,7 @@ use crate::run::{Run, SAMPLE_LIMIT};
 use crate::{bars, machine, perf};
 
 /// What it takes, roughly.
-pub(crate) const MINUTES: f64 = 4.0;
+pub(crate) const MINUTES: f64 = 5.0;
 
 /// How many operations of a workload are counted: what the longer run has on top of the shorter one, and so without the start.
 const COUNTED: &[(&str, u64, u64)] = &[

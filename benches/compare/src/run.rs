@@ -256,27 +256,10 @@ impl Run {
         let server = Server::start(&mut server)?;
         match work {
             Work::Operations(_) => unreachable!("a server's workload"),
-            Work::Echo(load) => self.load_args(&mut client, &server, &load),
+            Work::Echo(load) => load_args(&mut client, &server, &load),
             Work::Http(_) => _ = client.arg(format!("http://{}/", server.address)),
         }
         Ok((server, client))
-    }
-
-    fn load_args(&self, client: &mut Command, server: &Server, load: &plan::Load) {
-        let duration_ms = if self.quick { load.duration_ms.min(300) } else { load.duration_ms };
-        client.args(["load", &server.address, "--server-pid", &server.pid().to_string()]);
-        for (option, value) in [
-            ("--connections", load.connections),
-            ("--active", load.active),
-            ("--duration-ms", duration_ms),
-            ("--size", load.size),
-            ("--pipeline", load.pipeline),
-        ] {
-            client.args([option, &value.to_string()]);
-        }
-        if load.cycles > 0 {
-            client.args(["--cycles", &load.cycles.to_string()]);
-        }
     }
 
     /// Lets the client load the server, to its end.
@@ -292,6 +275,12 @@ impl Run {
 
     /// A server, loaded by its client.
     pub(crate) fn served(&self, work: Work, competitor: &str, workers: usize) -> io::Result<(Sample, Usage)> {
+        let work = match work {
+            Work::Echo(load) if self.quick => {
+                Work::Echo(plan::Load { duration_ms: load.duration_ms.min(300), ..load })
+            }
+            _ => work,
+        };
         let (server, mut client) = self.server(work, competitor, workers)?;
         let (sample, client_usage) = Self::load(work, &server, &mut client)?;
         let usage = server.end()?;
@@ -313,6 +302,23 @@ impl Run {
         command.env("GOMAXPROCS", workers.to_string()).env("SMOL_THREADS", workers.to_string());
         command.env("RUST_BACKTRACE", "0");
         command
+    }
+}
+
+/// What the client of an echo server is told.
+fn load_args(client: &mut Command, server: &Server, load: &plan::Load) {
+    client.args(["load", &server.address, "--server-pid", &server.pid().to_string()]);
+    for (option, value) in [
+        ("--connections", load.connections),
+        ("--active", load.active),
+        ("--duration-ms", load.duration_ms),
+        ("--size", load.size),
+        ("--pipeline", load.pipeline),
+    ] {
+        client.args([option, &value.to_string()]);
+    }
+    if load.cycles > 0 {
+        client.args(["--cycles", &load.cycles.to_string()]);
     }
 }
 
