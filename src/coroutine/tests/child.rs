@@ -44,7 +44,6 @@ pub(super) use test_path;
 
 impl Ended {
     /// It came to the end of its body. Returns what it wrote.
-    #[cfg(target_os = "linux")]
     #[track_caller]
     pub(super) fn well(self) -> String {
         let finished = self.status.success() && self.output.contains(AT_THE_END);

@@ -1,7 +1,7 @@
 //! White-box tests of coroutines and stacks.
 //!
-//! What ends a process, sets a limit or measures memory runs in a child: the test binary again, at the same
-//! test (see `child`).
+//! What ends a process, sets a limit, measures memory or knows what is pooled runs in a child: the test binary
+//! again, at the same test (see `child`).
 
 mod alternate;
 mod child;
